@@ -1,0 +1,271 @@
+//! What makes two events the same event: a 128-bit hash over length-prefixed fields.
+//!
+//! BLAKE3, cut to 128 bits: a client cannot make its event collide with another's. Each field is hashed as
+//! `[field][length][bytes]`, so no two different lists of fields give the same input. An event with an `event_id` is identified
+//! by it alone, in a domain of its own; otherwise by the fields of the [`IdentityRule`], read the same way from an event at
+//! the door and from a row of the table.
+
+use std::fmt;
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch, StringArray},
+    datatypes::TimestampMicrosecondType,
+};
+
+use crate::{event::Event, raw::Field};
+
+const BY_EVENT_ID: u8 = 1;
+const BY_FIELDS: u8 = 2;
+
+/// The identity of an event; its text is 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(pub [u8; 16]);
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Which fields identify an event that has no `event_id` (setting `dedup.identity`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRule {
+    fields: Vec<Field>,
+}
+
+/// A name in `dedup.identity` that is no field of an event.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}` is no field of an event; `dedup.identity` takes timestamp, event_name, user_id, channel, campaign_id, site_id, path, tags, metadata"
+)]
+pub struct UnknownField(String);
+
+impl Default for IdentityRule {
+    /// All fields that a client sends, so that only a repeat in full is a repeat.
+    fn default() -> Self {
+        Self { fields: Field::ALL.into_iter().filter(|field| *field != Field::EventId).collect() }
+    }
+}
+
+impl IdentityRule {
+    /// The rule over the fields of these names; none means all.
+    ///
+    /// # Errors
+    /// A name that is no field, or `event_id`, which always identifies.
+    pub fn over<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownField> {
+        if names.is_empty() {
+            return Ok(Self::default());
+        }
+        let field = |name: &S| {
+            Field::named(name.as_ref()).filter(|field| *field != Field::EventId).ok_or_else(|| UnknownField(name.as_ref().to_owned()))
+        };
+        let mut fields = names.iter().map(field).collect::<Result<Vec<_>, _>>()?;
+        fields.sort_unstable();
+        fields.dedup();
+        Ok(Self { fields })
+    }
+
+    /// The fields, in the order of the table.
+    #[must_use]
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The identity of an event at the door.
+    #[must_use]
+    pub fn of(&self, event: &Event<'_>) -> Identity {
+        self.of_fields(event)
+    }
+
+    fn of_fields(&self, row: &impl Fields) -> Identity {
+        let mut hasher = blake3::Hasher::new();
+        if let Some(event_id) = row.text(Field::EventId) {
+            hasher.update(&[BY_EVENT_ID]);
+            hasher.update(event_id.as_bytes());
+        } else {
+            hasher.update(&[BY_FIELDS]);
+            self.fields.iter().for_each(|field| hash_field(&mut hasher, *field, row));
+        }
+        let mut identity = [0; 16];
+        identity.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Identity(identity)
+    }
+}
+
+/// The fields of an event, wherever it lives.
+trait Fields {
+    /// A text field, `metadata` included.
+    fn text(&self, field: Field) -> Option<&str>;
+    /// The event time in microseconds, if the client sent it.
+    fn timestamp_us(&self) -> Option<i64>;
+    /// The tags.
+    fn tags(&self) -> Option<Vec<&str>>;
+}
+
+fn hash_field(hasher: &mut blake3::Hasher, field: Field, row: &impl Fields) {
+    let tag = field as u8;
+    match field {
+        Field::Timestamp => {
+            if let Some(us) = row.timestamp_us() {
+                hasher.update(&[tag]);
+                hasher.update(&us.to_le_bytes());
+            }
+        }
+        Field::Tags => {
+            if let Some(tags) = row.tags() {
+                hasher.update(&[tag]);
+                hasher.update(&(tags.len() as u64).to_le_bytes());
+                tags.into_iter().for_each(|text| hash_text(hasher, text));
+            }
+        }
+        _ => {
+            if let Some(text) = row.text(field) {
+                hasher.update(&[tag]);
+                hash_text(hasher, text);
+            }
+        }
+    }
+}
+
+fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text.as_bytes());
+}
+
+impl Fields for Event<'_> {
+    fn text(&self, field: Field) -> Option<&str> {
+        match field {
+            Field::EventId => self.event_id.as_deref(),
+            Field::EventName => Some(&self.event_name),
+            Field::UserId => self.user_id.as_deref(),
+            Field::Channel => self.channel.as_deref(),
+            Field::CampaignId => self.campaign_id.as_deref(),
+            Field::SiteId => self.site_id.as_deref(),
+            Field::Path => self.path.as_deref(),
+            Field::Metadata => self.metadata,
+            Field::Timestamp | Field::Tags => None,
+        }
+    }
+
+    fn timestamp_us(&self) -> Option<i64> {
+        self.is_timestamp_sent().then_some(self.timestamp.0)
+    }
+
+    fn tags(&self) -> Option<Vec<&str>> {
+        Some(self.tags.as_ref()?.iter().map(AsRef::as_ref).collect())
+    }
+}
+
+/// One row of a batch that has the columns of `events` by name.
+struct Row<'a> {
+    batch: &'a RecordBatch,
+    row: usize,
+}
+
+impl Row<'_> {
+    fn column(&self, name: &str) -> Option<&dyn Array> {
+        self.batch.column_by_name(name).map(AsRef::as_ref).filter(|column| column.is_valid(self.row))
+    }
+
+    fn us(&self, name: &str) -> Option<i64> {
+        Some(self.column(name)?.as_primitive::<TimestampMicrosecondType>().value(self.row))
+    }
+}
+
+impl Fields for Row<'_> {
+    fn text(&self, field: Field) -> Option<&str> {
+        Some(self.column(field.name())?.as_string::<i32>().value(self.row))
+    }
+
+    fn timestamp_us(&self) -> Option<i64> {
+        self.us("timestamp").filter(|us| Some(*us) != self.us("received_at"))
+    }
+
+    fn tags(&self) -> Option<Vec<&str>> {
+        let (start, end) = {
+            let offsets = self.column("tags")?.as_list::<i32>().value_offsets();
+            (offsets[self.row] as usize, offsets[self.row + 1] as usize)
+        };
+        let texts = self.column("tags")?.as_list::<i32>().values().as_string::<i32>();
+        Some((start..end).map(|index| texts.value(index)).collect())
+    }
+}
+
+/// The id of each row: the client's own where it sent one, else the text of the identity, the same that the 2xx carried.
+///
+/// `batch` has the columns of `events` by name, as plain (`Utf8`) arrays: `event_id`, those of the rule, and `received_at`
+/// with `timestamp` when the rule has it. An absent column counts as null.
+#[must_use]
+pub fn event_ids(rule: &IdentityRule, batch: &RecordBatch) -> StringArray {
+    let id = |row: usize| {
+        let row = Row { batch, row };
+        row.text(Field::EventId).map_or_else(|| rule.of_fields(&row).to_string(), str::to_owned)
+    };
+    StringArray::from_iter_values((0..batch.num_rows()).map(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::timestamp::Timestamp;
+
+    fn event<'a>(event_name: &'a str, user_id: &'a str) -> Event<'a> {
+        Event {
+            timestamp: Timestamp(1),
+            received_at: Timestamp(2),
+            event_id: None,
+            event_name: event_name.into(),
+            user_id: Some(user_id.into()),
+            channel: None,
+            campaign_id: None,
+            site_id: None,
+            path: None,
+            tags: None,
+            metadata: None,
+        }
+    }
+
+    #[test]
+    fn fields_never_run_into_each_other() {
+        let rule = IdentityRule::default();
+        assert_ne!(rule.of(&event("a|b", "c")), rule.of(&event("a", "b|c")));
+        assert_ne!(rule.of(&event("ab", "c")), rule.of(&event("a", "bc")));
+        let tags = |tags: &[&'static str]| Event { tags: Some(tags.iter().map(|tag| (*tag).into()).collect()), ..event("a", "b") };
+        assert_ne!(rule.of(&tags(&["ab"])), rule.of(&tags(&["a", "b"])));
+        assert_ne!(rule.of(&tags(&[])), rule.of(&event("a", "b")));
+    }
+
+    #[test]
+    fn an_event_id_identifies_alone_and_in_a_domain_of_its_own() {
+        let rule = IdentityRule::default();
+        let named = |id: &'static str, name: &'static str| Event { event_id: Some(id.into()), ..event(name, "u") };
+        assert_eq!(rule.of(&named("x", "a")), rule.of(&named("x", "b")));
+        assert_ne!(rule.of(&named("x", "a")), rule.of(&named("y", "a")));
+        assert_ne!(rule.of(&named("", "a")), IdentityRule { fields: Vec::new() }.of(&event("a", "u")));
+    }
+
+    #[test]
+    fn a_time_that_the_server_assigned_is_no_part_of_it() {
+        let rule = IdentityRule::default();
+        let arrived = |us: i64| Event { timestamp: Timestamp(us), received_at: Timestamp(us), ..event("a", "u") };
+        assert_eq!(rule.of(&arrived(5)), rule.of(&arrived(6)));
+        assert_ne!(rule.of(&arrived(1)), rule.of(&event("a", "u")));
+    }
+
+    #[test]
+    fn a_rule_takes_names_of_fields_only() {
+        assert_eq!(IdentityRule::over(&["user_id", "event_type"]).unwrap().fields(), [Field::EventName, Field::UserId]);
+        assert!(IdentityRule::over(&["user"]).unwrap_err().to_string().contains("`user`"));
+        assert!(IdentityRule::over(&["event_id"]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn different_fields_have_different_identities(a in ".{0,6}", b in ".{0,6}", c in ".{0,6}", d in ".{0,6}") {
+            let rule = IdentityRule::default();
+            prop_assert_eq!((&a, &b) == (&c, &d), rule.of(&event(&a, &b)) == rule.of(&event(&c, &d)));
+        }
+    }
+}
