@@ -1,0 +1,34 @@
+//! The role `ingest`: HTTP to journal.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use pipeline::{connect, ingest};
+use service::{
+    http,
+    process::{Process, SettingArgs},
+};
+
+/// Takes events over HTTP and answers when they are on disk in the journal.
+#[derive(Parser)]
+#[command(version, after_help = "Example:\n  ingest --set nats.url=nats://127.0.0.1:4222 --set ingest.listen=127.0.0.1:8080")]
+struct Arguments {
+    #[command(flatten)]
+    settings: SettingArgs,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let process = Process::start(Arguments::parse().settings.load()?)?;
+    let config: ingest::Config = process.settings.section("ingest")?;
+    let public = http::bind(&config.listen, "ingest.listen").await?;
+    let admin = http::bind(&config.admin_listen, "ingest.admin_listen").await?;
+    let journal = Arc::new(connect::journal(&process.settings).await?);
+    let identity = connect::identity_rule(&process.settings)?;
+    let parts = ingest::Parts { journal, identity, clock: process.clock.clone(), health: process.health.clone() };
+    let ingest = ingest::Ingest::build(&config, parts);
+    process.serve_admin(admin);
+    process.serve("ingest", public, ingest.router());
+    ingest.start(&process.tasks, &process.stop);
+    process.run().await.map_err(anyhow::Error::from_boxed)
+}

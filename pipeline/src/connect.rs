@@ -1,0 +1,112 @@
+//! From settings to a journal: sections `[nats]`, `[journal]` and `[dedup]`.
+
+use journal::{
+    JetStream,
+    jetstream::{Credentials, Durability, OpenError, ServerConfig, StreamsConfig},
+};
+use schemas::IdentityRule;
+use serde::Deserialize;
+use service::settings::{self, ByteSize, Interval, Secret, Settings};
+
+/// Section `[nats]`; `config/tidemark.toml` explains each key.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NatsConfig {
+    /// `nats://host:port`, several with commas.
+    pub url: String,
+    /// Empty = none.
+    pub user: String,
+    /// Of that user.
+    pub password: Secret,
+    /// Empty = not asked.
+    pub monitoring_url: String,
+    /// For one attempt.
+    pub connect_timeout: Interval,
+}
+
+/// Section `[journal]`; `config/tidemark.toml` explains each key.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JournalConfig {
+    /// Name of the streams.
+    pub stream: String,
+    /// How many there are.
+    pub shards: u16,
+    /// Copies of each.
+    pub replicas: u16,
+    /// Where one starts to refuse.
+    pub max_bytes: ByteSize,
+    /// Until an acknowledgement.
+    pub publish_timeout: Interval,
+    /// How long committed messages stay.
+    pub retention: Interval,
+}
+
+/// Section `[dedup]`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DedupConfig {
+    /// The fields that identify an event without `event_id`; empty = all.
+    pub identity: Vec<String>,
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The server is away, or its streams are not as they must be.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Connects to the journal that the settings name, and says in the log what its acknowledgements are worth.
+///
+/// # Errors
+/// One message that names the server and what to do.
+pub async fn journal(settings: &Settings) -> Result<JetStream, Error> {
+    let nats: NatsConfig = settings.section("nats")?;
+    let journal: JournalConfig = settings.section("journal")?;
+    let journal = JetStream::open(&nats.into_server(), &journal.into_streams()).await?;
+    log_durability(&journal).await;
+    Ok(journal)
+}
+
+/// The rule of section `[dedup]`.
+///
+/// # Errors
+/// A name that is no field of an event.
+pub fn identity_rule(settings: &Settings) -> anyhow::Result<IdentityRule> {
+    let config: DedupConfig = settings.section("dedup")?;
+    Ok(IdentityRule::over(&config.identity)?)
+}
+
+async fn log_durability(journal: &JetStream) {
+    match journal.durability().await {
+        Ok(Some(Durability::BeforeAck)) => tracing::info!("the journal syncs every write: an acknowledged event survives a power cut"),
+        Ok(Some(other)) => tracing::warn!(
+            ?other,
+            "the journal does not sync every write: a power cut may lose acknowledged events; set `sync_interval: always`"
+        ),
+        Ok(None) => tracing::info!("`nats.monitoring_url` is not set: the journal's durability is not checked"),
+        Err(error) => tracing::warn!(%error, "the journal's durability is not known"),
+    }
+}
+
+impl NatsConfig {
+    fn into_server(self) -> ServerConfig {
+        let credentials = (!self.user.is_empty()).then(|| Credentials { user: self.user, password: self.password.expose().to_owned() });
+        let monitoring_url = (!self.monitoring_url.is_empty()).then_some(self.monitoring_url);
+        ServerConfig { url: self.url, credentials, monitoring_url, connect_timeout: self.connect_timeout.0 }
+    }
+}
+
+impl JournalConfig {
+    fn into_streams(self) -> StreamsConfig {
+        StreamsConfig {
+            stream: self.stream,
+            shards: self.shards,
+            replicas: self.replicas,
+            max_bytes: self.max_bytes.0,
+            publish_timeout: self.publish_timeout.0,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The door: HTTP requests become blocks in the journal; 2xx is said after the journal's acknowledgement (INVARIANTS I1).
+//!
+//! ```text
+//! handler: body -> RawEvent -> Event --push--> open block of its shard --+
+//!    waits for the block's outcome <----------- Batcher: publish <-------+
+//! ```
+
+use std::sync::Arc;
+
+use axum::Router;
+use journal::Journal;
+use service::{clock::Clock, health::Health, tasks::Tasks};
+
+use self::{batcher::Batchers, door::Door};
+use crate::journal_watch;
+
+mod answer;
+mod batcher;
+mod config;
+mod door;
+mod open_block;
+mod request;
+
+pub use config::Config;
+
+/// What the role needs from the process it lives in.
+pub struct Parts {
+    /// Where blocks go.
+    pub journal: Arc<dyn Journal>,
+    /// What makes two events the same.
+    pub identity: schemas::IdentityRule,
+    /// Arrival times.
+    pub clock: Clock,
+    /// Gets the check `journal`.
+    pub health: Health,
+}
+
+/// The role, built and not yet running.
+pub struct Ingest {
+    router: Router,
+    batchers: batcher::Agents,
+    watch: journal_watch::JournalWatch,
+}
+
+impl Ingest {
+    /// Puts the parts together; nothing runs yet.
+    #[must_use]
+    pub fn build(config: &Config, parts: Parts) -> Self {
+        let watch = journal_watch::JournalWatch::new(Arc::clone(&parts.journal), parts.clock.clone(), &parts.health);
+        let (batchers, agents) = Batchers::new(parts.journal, config);
+        let door = Door::new(config, batchers, parts.identity, parts.clock);
+        Self { router: door::router(door, config.max_body), batchers: agents, watch }
+    }
+
+    /// `POST /events`, `/events/bulk` and `/event`.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Starts the agents. They end when every clone of the router is gone and the last block is answered.
+    pub fn start(self, tasks: &Tasks, stop: &service::tasks::Stop) {
+        self.batchers.spawn(tasks);
+        self.watch.spawn(tasks, stop.clone());
+    }
+}

@@ -1,0 +1,84 @@
+//! The binary `pipeline`: journal to table. One task for each shard, whose only memory is the table's tidemark.
+//!
+//! ```text
+//! Delivery --Rows--> OpenBatch --(rows, bytes or age)--> Batch --sort by day--> DataFiles --> Commit + tidemark
+//!     ^                                                                                          |
+//!     +------------------------- starts again at tidemark + 1 <--- fenced, gap, error -----------+
+//! ```
+
+use std::sync::Arc;
+
+use journal::Journal;
+use schemas::{Rules, ShardId, tables};
+use service::{
+    clock::Clock,
+    health::Health,
+    tasks::{Stop, Tasks},
+};
+use table::{Store, Table};
+
+use self::{committer::Committer, rows::Reader, shard_writer::ShardWriter};
+use crate::journal_watch::JournalWatch;
+
+mod batch;
+mod committer;
+mod config;
+mod foreign;
+mod open_batch;
+mod rows;
+mod shard_writer;
+
+pub use config::Config;
+
+/// What the role needs from the process it lives in.
+pub struct Parts {
+    /// Where blocks come from.
+    pub journal: Arc<dyn Journal>,
+    /// Where tables lie.
+    pub store: Store,
+    /// What makes two events the same.
+    pub identity: schemas::IdentityRule,
+    /// Ages of batches.
+    pub clock: Clock,
+    /// Gets the checks `journal`, `table` and `pipeline`.
+    pub health: Health,
+}
+
+/// The role, built and not yet running.
+pub struct Writer {
+    shards: Vec<ShardWriter>,
+    watch: JournalWatch,
+}
+
+impl Writer {
+    /// Opens or creates both tables; nothing runs yet.
+    ///
+    /// # Errors
+    /// When the store cannot hold the tables, or a table is not ours.
+    pub async fn build(config: &Config, parts: Parts) -> Result<Self, table::Error> {
+        let Parts { journal, store, identity, clock, health } = parts;
+        let events = Table::open_or_create(&store, "events", tables::events()).await?;
+        let quarantine = Table::open_or_create(&store, "quarantine", tables::quarantine()).await?;
+        let watch = JournalWatch::new(Arc::clone(&journal), clock.clone(), &health);
+        let reader = Reader::new(identity, Rules::default().for_foreign_messages());
+        let shard_writer = |shard| ShardWriter {
+            shard,
+            limits: config.limits(),
+            journal: Arc::clone(&journal),
+            reader: reader.clone(),
+            committer: Committer::new(shard, events.clone(), quarantine.clone(), clock.clone(), health.check("table")),
+            clock: clock.clone(),
+            check: health.check("pipeline"),
+        };
+        let shards = (0..journal.shards()).map(ShardId).map(shard_writer).collect();
+        Ok(Self { shards, watch })
+    }
+
+    /// Starts one task for each shard. On `stop` each commits what it has and ends.
+    pub fn start(self, tasks: &Tasks, stop: &Stop) {
+        self.watch.spawn(tasks, stop.clone());
+        for writer in self.shards {
+            tasks.spawn(format!("writer-{}", writer.shard), writer.run(stop.clone()));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Makes batches part of the tables: days to Parquet files, then quarantine, then the commit that moves the tidemark.
+//!
+//! While the store is away it tries again with the same files, for as long as it takes; the full buffer behind it then stops the
+//! reader (INVARIANTS I6). A tidemark that somebody else moved ends the work at once (I3).
+
+use std::time::Duration;
+
+use schemas::{Sequence, ShardId};
+use service::{clock::Clock, health::Check};
+use table::{CommitError, DataFile, NewCommit, Snapshot, Table};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use super::batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a batch did not become part of the table, and never will.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Somebody else writes this shard. What the table says now counts; start again from there.
+    #[error("fenced: another writer moved the tidemark of `{table}`")]
+    Fenced {
+        /// The table.
+        table: String,
+        /// Whose tidemark was found.
+        #[source]
+        source: CommitError,
+    },
+    /// A defect: rows that cannot be sorted or encoded.
+    #[error("the rows after `{after}` up to `{last}` cannot be written")]
+    Unwritable {
+        /// The batch.
+        after: Sequence,
+        /// Its last sequence.
+        last: Sequence,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The last known state of the tables for one shard, and the way to the next.
+pub(super) struct Committer {
+    shard: ShardId,
+    events: Table,
+    quarantine: Table,
+    clock: Clock,
+    check: Check,
+}
+
+/// What a shard's writer knows of the tables: the state on which its next commit is built.
+#[derive(Clone)]
+pub(super) struct Base {
+    events: Snapshot,
+    quarantine: Snapshot,
+    shard: ShardId,
+}
+
+impl Base {
+    /// Everything up to here is in the table.
+    pub(super) fn tidemark(&self) -> Sequence {
+        self.events.tidemark(self.shard)
+    }
+}
+
+impl Committer {
+    pub(super) fn new(shard: ShardId, events: Table, quarantine: Table, clock: Clock, check: Check) -> Self {
+        Self { shard, events, quarantine, clock, check }
+    }
+
+    /// What the tables say now.
+    pub(super) async fn base(&self) -> Result<Base, table::Error> {
+        let (events, quarantine) = (self.events.snapshot().await?, self.quarantine.snapshot().await?);
+        self.check.up();
+        Ok(Base { events, quarantine, shard: self.shard })
+    }
+
+    /// Commits a batch that begins right after the base's tidemark.
+    pub(super) async fn commit(&self, base: Base, batch: Batch) -> Result<Base, Error> {
+        debug_assert_eq!(base.tidemark(), batch.after, "a batch begins where the table ends (I2)");
+        let started = Instant::now();
+        let (after, last) = (batch.after, batch.last);
+        let sorted = spawn_blocking(move || sort(batch)).await;
+        let (events, quarantined) = sorted
+            .map_err(Into::into)
+            .and_then(|sorted| sorted.map_err(Into::into))
+            .map_err(|source: Box<dyn std::error::Error + Send + Sync>| Error::Unwritable { after, last, source })?;
+        let quarantine = self.commit_quarantine(base.quarantine, quarantined, last).await?;
+        let files = self.write(&self.events, &events, after, last).await?;
+        let events = self.commit_files(&self.events, &base.events, files, last).await?;
+        report(self.shard, &events, started);
+        Ok(Base { events, quarantine, shard: self.shard })
+    }
+
+    /// Quarantine goes first and keeps its own tidemark, so a crash between the two repeats neither (I9, I3).
+    async fn commit_quarantine(&self, base: Snapshot, days: Vec<Day>, last: Sequence) -> Result<Snapshot, Error> {
+        if days.is_empty() || base.tidemark(self.shard) >= last {
+            return Ok(base);
+        }
+        let files = self.write(&self.quarantine, &days, base.tidemark(self.shard), last).await?;
+        self.commit_files(&self.quarantine, &base, files, last).await
+    }
+
+    async fn write(&self, table: &Table, days: &[Day], after: Sequence, last: Sequence) -> Result<Vec<DataFile>, Error> {
+        let mut files = Vec::with_capacity(days.len());
+        for day in days {
+            files.push(self.write_day(table, day, after, last).await?);
+        }
+        Ok(files)
+    }
+
+    async fn write_day(&self, table: &Table, day: &Day, after: Sequence, last: Sequence) -> Result<DataFile, Error> {
+        let mut pause = Pause::default();
+        loop {
+            match table.write(day.date, std::slice::from_ref(&day.rows)).await {
+                Ok(file) => return Ok(file),
+                Err(error @ (table::Error::Rows { .. } | table::Error::Parquet { .. })) => {
+                    return Err(Error::Unwritable { after, last, source: error.into() });
+                }
+                Err(error) => self.wait(&mut pause, &error).await,
+            }
+        }
+    }
+
+    async fn commit_files(&self, table: &Table, base: &Snapshot, files: Vec<DataFile>, tidemark: Sequence) -> Result<Snapshot, Error> {
+        let mut pause = Pause::default();
+        loop {
+            match table.commit(base, NewCommit { shard: self.shard, files: files.clone(), tidemark }).await {
+                Ok(snapshot) => {
+                    self.check.up();
+                    return Ok(snapshot);
+                }
+                Err(source @ CommitError::Fenced { .. }) => return Err(Error::Fenced { table: table.name().to_owned(), source }),
+                Err(error) => self.wait(&mut pause, &error).await,
+            }
+        }
+    }
+
+    async fn wait(&self, pause: &mut Pause, error: &(dyn std::error::Error + Sync)) {
+        let cause =
+            std::iter::successors(error.source(), |cause| cause.source()).last().map(|cause| format!(": {cause}")).unwrap_or_default();
+        tracing::warn!(shard = %self.shard, error = %error, cause, "the store does not take a batch; trying again");
+        metrics::counter!("tidemark_pipeline_store_errors_total").increment(1);
+        self.check.down(format!("{error}; commits wait, events stay safe in the journal"));
+        self.clock.sleep_until(self.clock.now() + pause.next()).await;
+    }
+}
+
+/// The pauses between tries, doubling.
+#[derive(Default)]
+struct Pause(u32);
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.0.min(8)).min(LONGEST_PAUSE);
+        self.0 += 1;
+        pause
+    }
+}
+
+fn sort(batch: Batch) -> Result<(Vec<Day>, Vec<Day>), arrow::error::ArrowError> {
+    use schemas::tables;
+    let events = days(&tables::events(), &batch.events, &EVENTS_ORDER)?;
+    Ok((events, days(&tables::quarantine(), &batch.quarantined, &QUARANTINE_ORDER)?))
+}
+
+fn report(shard: ShardId, events: &Snapshot, started: Instant) {
+    let tidemark = events.tidemark(shard);
+    tracing::info!(%shard, %tidemark, version = events.version(), took_ms = started.elapsed().as_millis(), "committed");
+    metrics::histogram!("tidemark_pipeline_commit_duration_seconds").record(started.elapsed());
+    metrics::gauge!("tidemark_pipeline_tidemark", "shard" => shard.to_string()).set(tidemark.0 as f64);
+}

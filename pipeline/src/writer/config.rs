@@ -1,0 +1,25 @@
+//! Section `[pipeline]` of the settings.
+
+use serde::Deserialize;
+use service::settings::{ByteSize, Interval};
+
+use super::open_batch::Limits;
+
+/// Section `[pipeline]`; `config/tidemark.toml` explains each key.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Prometheus and health.
+    pub admin_listen: String,
+    /// Rows that make a batch full.
+    pub max_rows: usize,
+    /// Bytes of rows that make a batch full.
+    pub max_bytes: ByteSize,
+    /// How long the oldest row of a batch waits at most.
+    pub max_age: Interval,
+}
+
+impl Config {
+    pub(super) fn limits(&self) -> Limits {
+        Limits { rows: self.max_rows, bytes: self.max_bytes.as_usize(), age: self.max_age.0 }
+    }
+}

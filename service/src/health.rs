@@ -1,0 +1,137 @@
+//! Whether the process lives, and whether it can work.
+//!
+//! Each part that can be down holds a [`Check`] and says so when that changes, so asking costs nothing. `/health`, `/healthz`
+//! and `/livez` answer 200 as long as the process answers at all; `/ready` and `/readyz` answer 503 while any check is down.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::{Json, Router, extract::State, routing::get};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// The checks of a process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    checks: Arc<RwLock<Vec<Check>>>,
+}
+
+/// One part of the process that can be down. Clones share its state.
+#[derive(Clone, Debug)]
+pub struct Check {
+    name: Arc<str>,
+    down: Arc<RwLock<Option<String>>>,
+}
+
+impl Health {
+    /// No checks: ready.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a part, down until it says [`Check::up`]. Two parts of one name count as one that is up when both are.
+    #[must_use]
+    pub fn check(&self, name: &str) -> Check {
+        let check = Check { name: Arc::from(name), down: Arc::new(RwLock::new(Some("starting".to_owned()))) };
+        self.checks.write().unwrap_or_else(PoisonError::into_inner).push(check.clone());
+        check
+    }
+
+    /// `GET /health`, `/healthz`, `/livez`, `/ready` and `/readyz`. Merge it once into each port's router.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/health", get(alive))
+            .route("/healthz", get(alive))
+            .route("/livez", get(alive))
+            .route("/ready", get(ready))
+            .route("/readyz", get(ready))
+            .with_state(self.clone())
+    }
+
+    /// Why each part is down; `None` for a part that is up.
+    fn states(&self) -> BTreeMap<Arc<str>, Option<String>> {
+        let mut states = BTreeMap::new();
+        for check in self.checks.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            let state: &mut Option<String> = states.entry(Arc::clone(&check.name)).or_default();
+            *state = state.take().or_else(|| check.reason());
+        }
+        states
+    }
+}
+
+impl Check {
+    /// The part works.
+    pub fn up(&self) {
+        if self.set(None).is_some() {
+            tracing::info!(part = &*self.name, "up");
+        }
+    }
+
+    /// The part does not work: `reason` says why and what to do. It is shown to everybody who can ask, so no secrets.
+    pub fn down(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        if self.set(Some(reason.clone())).as_ref() != Some(&reason) {
+            tracing::warn!(part = &*self.name, reason, "down");
+        }
+    }
+
+    fn set(&self, down: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.down.write().unwrap_or_else(PoisonError::into_inner), down)
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.down.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn alive() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
+    let states = health.states();
+    let (status, word) = match states.values().all(Option::is_none) {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let text = |down: Option<String>| down.map_or_else(|| "ok".to_owned(), |reason| format!("down: {reason}"));
+    let checks: BTreeMap<_, _> = states.into_iter().map(|(name, down)| (name.to_string(), text(down))).collect();
+    (status, Json(json!({"status": word, "checks": checks})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answer(health: &Health) -> (u16, Value) {
+        let (status, Json(body)) = ready(State(health.clone())).await;
+        (status.as_u16(), body)
+    }
+
+    #[tokio::test]
+    async fn ready_only_when_every_part_is_up() {
+        let health = Health::new();
+        let (journal, table) = (health.check("journal"), health.check("table"));
+        table.up();
+        let starting = json!({"status": "unavailable", "checks": {"journal": "down: starting", "table": "ok"}});
+        assert_eq!(answer(&health).await, (503, starting));
+        journal.up();
+        assert_eq!(answer(&health).await, (200, json!({"status": "ready", "checks": {"journal": "ok", "table": "ok"}})));
+        journal.down("no server at nats://a:4222; start it");
+        assert_eq!(answer(&health).await.1["checks"]["journal"], "down: no server at nats://a:4222; start it");
+    }
+
+    #[tokio::test]
+    async fn two_parts_of_one_name_are_up_only_together() {
+        let health = Health::new();
+        let (ingest, pipeline) = (health.check("journal"), health.check("journal"));
+        ingest.up();
+        pipeline.down("gone");
+        assert_eq!(answer(&health).await, (503, json!({"status": "unavailable", "checks": {"journal": "down: gone"}})));
+        pipeline.up();
+        assert_eq!(answer(&health).await.0, 200);
+    }
+}

@@ -1,0 +1,179 @@
+//! What every answer has: a request id, an error in the one shape, a line of metrics, and no panic that reaches the client.
+
+use std::{any::Any, borrow::Cow, time::Instant};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{MatchedPath, Request},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::{problem::Problem, tasks::panic_message};
+
+/// The header that carries the request's id in both directions.
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+const LONGEST_REQUEST_ID: usize = 128;
+/// The most of a plain error text that becomes a problem's detail.
+const LONGEST_PLAIN_ERROR: usize = 4_096;
+
+/// The id of a request, among its extensions: the client's own when it is sane, else a new UUID v7.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+/// What is remembered of a request while it is answered.
+struct Asked {
+    id: RequestId,
+    method: Method,
+    uri: Uri,
+    route: Option<MatchedPath>,
+    at: Instant,
+}
+
+/// Gives every answer of the finished router, fallbacks included, what it must have. Apply it once, to the router that is
+/// served, after all merging.
+pub fn layers(router: Router) -> Router {
+    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn(answer))
+}
+
+impl RequestId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().expect("only sane header values and UUIDs become a request id")
+    }
+
+    fn of(headers: &HeaderMap) -> Self {
+        headers.get(&REQUEST_ID_HEADER).filter(|value| is_sane(value)).cloned().map_or_else(Self::new, Self)
+    }
+
+    fn new() -> Self {
+        let id = Uuid::now_v7().to_string();
+        Self(HeaderValue::from_str(&id).expect("a UUID is hex digits and dashes"))
+    }
+}
+
+/// Short, and only characters that are harmless in logs, headers and URLs.
+fn is_sane(value: &HeaderValue) -> bool {
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
+    (1..=LONGEST_REQUEST_ID).contains(&value.len()) && value.as_bytes().iter().all(harmless)
+}
+
+async fn answer(mut request: Request, next: Next) -> Response {
+    let asked = Asked::of(&request);
+    request.extensions_mut().insert(asked.id.clone());
+    let span = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
+    let response = next.run(request).instrument(span).await;
+    let mut response = complete(response, &asked).await;
+    asked.count(response.status());
+    response.headers_mut().insert(REQUEST_ID_HEADER, asked.id.0);
+    response
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            id: RequestId::of(request.headers()),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            route: request.extensions().get().cloned(),
+            at: Instant::now(),
+        }
+    }
+
+    /// Labels have few values: known methods, routes rather than paths.
+    fn count(&self, status: StatusCode) {
+        let method = if is_standard(&self.method) { self.method.to_string() } else { "other".to_owned() };
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+        let elapsed = self.at.elapsed();
+        tracing::debug!(id = self.id.as_str(), %method, path = self.uri.path(), status = status.as_u16(), ?elapsed, "answered");
+        metrics::histogram!("http_request_duration_seconds", "route" => route.clone()).record(elapsed);
+        metrics::counter!("http_requests_total", "method" => method, "route" => route, "status" => status.as_u16().to_string())
+            .increment(1);
+    }
+}
+
+fn is_standard(method: &Method) -> bool {
+    [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH].contains(method)
+}
+
+/// A panic in a handler. Where it happened is in the log line of the panic itself.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is that of `CatchPanicLayer::custom`")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let cause = format!("panic: {}", panic_message(panic.as_ref()));
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", cause).into_response()
+}
+
+/// Puts the request id into a problem and its cause into the log; makes a plain error, such as axum's own, a problem first.
+async fn complete(response: Response, asked: &Asked) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_plain_error(parts.status, &parts.headers) => plain_problem(parts.status, body, asked).await,
+        None => return Response::from_parts(parts, body),
+    };
+    if let Some(cause) = problem.cause() {
+        let (id, method, path) = (asked.id.as_str(), &asked.method, asked.uri.path());
+        tracing::error!(request_id = id, %method, path, status = problem.status().as_u16(), cause, "a request failed");
+    }
+    let body = problem.body(Some(asked.id.as_str()));
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(crate::problem::MEDIA_TYPE));
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// An error without a body or with plain text. Errors of another type, such as `/ready`'s JSON, are meant as they are.
+fn is_plain_error(status: StatusCode, headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map_or(Ok("text/plain"), HeaderValue::to_str);
+    (status.is_client_error() || status.is_server_error()) && media_type.is_ok_and(|media_type| media_type.starts_with("text/plain"))
+}
+
+/// The text of a 5xx may tell too much, so it goes to the log instead.
+async fn plain_problem(status: StatusCode, body: Body, asked: &Asked) -> Problem {
+    let text = to_bytes(body, LONGEST_PLAIN_ERROR).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    match status.is_server_error() {
+        true => Problem::of_status(status, "the server cannot answer this now").with_cause(text),
+        false if text.is_empty() => Problem::of_status(status, detail_of(status, asked)),
+        false => Problem::of_status(status, text),
+    }
+}
+
+fn detail_of(status: StatusCode, asked: &Asked) -> Cow<'static, str> {
+    let path = asked.uri.path();
+    match status {
+        StatusCode::NOT_FOUND => format!("there is nothing at `{path}`").into(),
+        StatusCode::METHOD_NOT_ALLOWED => format!("`{path}` does not take {}; the header Allow says what it takes", asked.method).into(),
+        _ => "the request cannot be answered".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sane_request_id_is_kept() {
+        let id = |text: &str| {
+            let headers = HeaderMap::from_iter([(REQUEST_ID_HEADER, HeaderValue::from_str(text).unwrap())]);
+            RequestId::of(&headers).as_str().to_owned()
+        };
+        for kept in ["a", "0190-ab_c.d:e+f/g=h@i", &"x".repeat(LONGEST_REQUEST_ID)] {
+            assert_eq!(id(kept), kept);
+        }
+        for replaced in ["", "a b", "a\"b", "<b>", "a,b", &"x".repeat(LONGEST_REQUEST_ID + 1)] {
+            assert_eq!(Uuid::parse_str(&id(replaced)).unwrap().get_version_num(), 7, "{replaced}");
+        }
+        let ids = [RequestId::of(&HeaderMap::new()), RequestId::of(&HeaderMap::new())];
+        assert_ne!(ids[0], ids[1]);
+    }
+}

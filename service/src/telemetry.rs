@@ -1,0 +1,173 @@
+//! Logs and metrics of the process.
+//!
+//! Logs go to standard error, so that standard output stays free for answers: text on a terminal, one JSON object per line
+//! elsewhere. Metrics recorded with the `metrics` macros anywhere in the process are shown by [`Telemetry::metrics_router`].
+
+use std::{
+    convert::Infallible,
+    io::{IsTerminal, stderr},
+    panic::PanicHookInfo,
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::Deserialize;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{tasks::Stop, tasks::panic_message};
+
+/// The section `log`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LogConfig {
+    /// What to log.
+    pub level: Level,
+    /// How to log.
+    pub format: Format,
+}
+
+/// A level, or levels per module: `info`, `info,journal=debug`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Level(String);
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Text that is no level.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{part}` is not a level; a level is one of trace, debug, info, warn, error, off, for one module `module=level`")]
+pub struct ParseLevelError {
+    part: String,
+}
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another logger is installed: start telemetry once per process.
+    #[error("logging has been started before")]
+    Log(#[from] tracing_subscriber::util::TryInitError),
+    /// Another recorder is installed: start telemetry once per process.
+    #[error("metrics have been started before")]
+    Metrics(#[from] BuildError),
+}
+
+/// The running telemetry.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    prometheus: PrometheusHandle,
+}
+
+/// Upper bounds of histograms whose name ends in `_seconds`.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+/// Upper bounds of all others: bytes, rows, events.
+const COUNTS: [f64; 14] =
+    [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 134_217_728.0];
+/// How often recorded values are folded into the histograms, so that they take no memory while nobody scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Starts logs and metrics for the whole process; panics are logged like errors from then on.
+///
+/// # Errors
+/// When it has been called before.
+pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
+    let filter = EnvFilter::new(&config.level.0);
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.format.is_text() {
+        true => registry.with(fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal())).try_init()?,
+        false => registry.with(fmt::layer().json().flatten_event(true).with_writer(stderr)).try_init()?,
+    }
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(Telemetry { prometheus: prometheus()?.install_recorder()? })
+}
+
+/// Chooses the one provider of cryptography; call it first thing in every main, before the first TLS connection.
+pub fn install_crypto() {
+    // An error means that a provider is already installed, which is just as good.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+}
+
+impl Telemetry {
+    /// `GET /metrics` in the text format of Prometheus, for the admin port.
+    pub fn metrics_router(&self) -> Router {
+        let prometheus = self.prometheus.clone();
+        Router::new().route("/metrics", get(async move || prometheus.render()))
+    }
+
+    /// Keeps the histograms small until a stop is requested; run it as a task.
+    ///
+    /// # Errors
+    /// Never; the type is that of a task.
+    pub async fn upkeep(self, stop: Stop) -> Result<(), Infallible> {
+        while tokio::time::timeout(UPKEEP_INTERVAL, stop.requested()).await.is_err() {
+            self.prometheus.run_upkeep();
+        }
+        Ok(())
+    }
+}
+
+impl Format {
+    fn is_text(self) -> bool {
+        match self {
+            Self::Auto => stderr().is_terminal(),
+            Self::Text => true,
+            Self::Json => false,
+        }
+    }
+}
+
+impl TryFrom<String> for Level {
+    type Error = ParseLevelError;
+
+    /// Checks each part first, because the filter takes an unknown word for the name of a module.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+        let is_level = |part: &str| LEVELS.contains(&part.rsplit('=').next().unwrap_or(part));
+        match text.split(',').map(str::trim).find(|part| !is_level(part)) {
+            Some(part) => Err(ParseLevelError { part: part.to_owned() }),
+            None => Ok(Self(text)),
+        }
+    }
+}
+
+fn prometheus() -> Result<PrometheusBuilder, BuildError> {
+    let builder = PrometheusBuilder::new().with_recommended_naming(true).set_buckets(&COUNTS)?;
+    builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "panic: {}", panic_message(panic.payload()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_level_or_levels_per_module() {
+        for text in ["info", "off", "info,journal=debug", "warn, service::http=trace"] {
+            assert_eq!(Level::try_from(text.to_owned()), Ok(Level(text.to_owned())));
+            text.parse::<EnvFilter>().unwrap();
+        }
+        for (text, part) in [("", ""), ("verbose", "verbose"), ("info,journal", "journal"), ("journal=loud", "journal=loud")] {
+            assert_eq!(Level::try_from(text.to_owned()), Err(ParseLevelError { part: part.to_owned() }));
+        }
+    }
+
+    #[test]
+    fn the_embedded_log_section_is_read() {
+        let settings = crate::settings::Settings::load(crate::settings::Sources::default()).unwrap();
+        let config: LogConfig = settings.section("log").unwrap();
+        assert_eq!((config.level, config.format), (Level("info".to_owned()), Format::Auto));
+    }
+}
