@@ -1,6 +1,8 @@
 //! A block: the events of one journal message, the unit of durability.
 //!
-//!     "TMB1" | schema version (u32 LE) | first 8 bytes of BLAKE3 of the body | body: Arrow IPC stream, LZ4
+//! ```text
+//! "TMB1" | schema version (u32 LE) | first 8 bytes of BLAKE3 of the body | body: Arrow IPC stream, LZ4
+//! ```
 //!
 //! The checksum stands before the decoder, because Arrow's reader panics, or allocates what it is told to, on damaged bytes.
 //! `BlockBuilder` takes valid events and writes them straight into column builders; `Block` is the bytes that the journal keeps.

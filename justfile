@@ -1,0 +1,94 @@
+# Run these through ./justw: it installs just itself and the pinned servers into .tools/.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+# One folder for all checkouts and for CI, so that a second checkout builds in seconds.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache_directory() / "tidemark" / "target")
+
+[private]
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# Build, start, wait until ready; HOW: docker, native, s3 (native with SeaweedFS) or auto
+[group('run')]
+[no-exit-message]
+up how="auto":
+    @scripts/stack.sh up "$1"
+
+# Stop everything; the data stays
+[group('run')]
+[no-exit-message]
+down:
+    @scripts/stack.sh down
+
+# Stop everything and delete its data
+[confirm("Delete all events of this checkout: journal, table and S3 data? [y/N]")]
+[group('run')]
+[no-exit-message]
+reset:
+    @scripts/stack.sh reset
+
+# What runs, and whether it is ready
+[group('run')]
+[no-exit-message]
+status:
+    @scripts/stack.sh status
+
+# The logs of all parts; follows them in a terminal
+[group('run')]
+[no-exit-message]
+logs:
+    @scripts/stack.sh logs
+
+# Send a day of realistic events through HTTP and show a few metrics
+[group('use')]
+[no-exit-message]
+demo *arguments:
+    @scripts/stack.sh tidemark demo "$@"
+
+# Ask Tidemark: just sql "SELECT event_name, count(*) FROM events GROUP BY 1"
+[group('use')]
+[no-exit-message]
+sql query:
+    @scripts/stack.sh tidemark sql "$1"
+
+# Ask DuckDB, which reads the same table without Tidemark
+[group('use')]
+[no-exit-message]
+duckdb query: tools
+    @scripts/stack.sh duckdb "$1"
+
+# What the running NATS does by itself: 30 KB messages, 16 in flight, on a stream of its own (needs the nats CLI)
+[group('use')]
+[no-exit-message]
+bench-nats:
+    @scripts/bench-nats.sh
+
+# Compile all binaries (dev profile: optimised a little, the first time about 15 minutes on 2 cores)
+[group('develop')]
+build:
+    cargo build --locked --workspace --bins
+
+# All tests, against real NATS and S3 servers; CI runs this
+[group('develop')]
+test: tools static
+    cargo test --locked --workspace
+
+# Everything that a change must pass: format, lints, docs, dependencies, licences, tests
+[group('develop')]
+check: static && test
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+    @if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed, so deny.toml is not checked: cargo install --locked cargo-deny"; fi
+
+# The checks that compile nothing
+[group('develop')]
+static:
+    cargo fmt --all --check
+    @scripts/dependencies.sh
+
+# Install the pinned tools of config/tools.txt into .tools/
+[group('develop')]
+tools:
+    @./justw tools

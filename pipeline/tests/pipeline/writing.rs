@@ -1,0 +1,144 @@
+//! The writer: what is in the journal is in the table, once, in the partition of its own day.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use arrow::array::AsArray;
+use bytes::Bytes;
+use journal::{Journal, Memory, Message};
+use schemas::{Sequence, ShardId};
+use serde_json::{Value, json};
+use service::clock::Clock;
+
+use crate::app::App;
+
+async fn send(app: &App, first: u64, count: u64) {
+    let times = ["1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00Z", "2026-11-20T12:00:00+02:00", "2026-11-20T23:59:59.9Z"];
+    let event = |number: u64| {
+        json!({"event_id": format!("e{number}"), "event_name": format!("name{}", number % 3), "user_id": "u", "timestamp": times[(number % 4) as usize],
+            "tags": ["x", "y"], "metadata": {"n": number}})
+    };
+    let events: Vec<Value> = (first..first + count).map(event).collect();
+    let (status, answer) = app.post("/events/bulk", json!({"events": events}).to_string()).await;
+    assert_eq!(status, 202, "{answer}");
+}
+
+async fn ids(app: &App) -> Vec<String> {
+    let mut ids: Vec<String> = app.rows().await.into_iter().map(|row| row.event_id.unwrap()).collect();
+    ids.sort_by_key(|id| id[1..].parse::<u64>().unwrap());
+    ids
+}
+
+fn expected(count: u64) -> Vec<String> {
+    (0..count).map(|number| format!("e{number}")).collect()
+}
+
+#[tokio::test]
+async fn rows_lie_in_the_day_of_their_own_time_as_they_were_sent() {
+    let app = App::start().await;
+    send(&app, 0, 8).await;
+    let writer = app.writer().await;
+    app.drained().await;
+    let rows = app.rows().await;
+    let days: BTreeMap<&str, usize> = rows.iter().fold(BTreeMap::new(), |mut days, row| {
+        *days.entry(row.date.as_str()).or_default() += 1;
+        days
+    });
+    assert_eq!(days, BTreeMap::from([("1969-12-31", 2), ("1970-01-01", 2), ("2026-11-20", 4)]));
+    let fifth = rows.iter().find(|row| row.key == (0, 1, 5)).unwrap();
+    assert_eq!((fifth.event_name.as_str(), fifth.metadata.as_deref(), fifth.tags.len()), ("name2", Some(r#"{"n":5}"#), 2));
+    writer.stop().await;
+}
+
+#[tokio::test]
+async fn files_are_sorted_by_name_then_time() {
+    let app = App::start().await;
+    send(&app, 0, 300).await;
+    let writer = app.writer().await;
+    app.drained().await;
+    for (_, batch) in app.batches("events").await {
+        let names = batch.column_by_name("event_name").unwrap().as_string::<i32>();
+        let times = batch.column_by_name("timestamp").unwrap().as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+        assert!((1..batch.num_rows()).all(|row| (names.value(row - 1), times.value(row - 1)) <= (names.value(row), times.value(row))));
+    }
+    writer.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_after_the_tidemark() {
+    let app = App::start().await;
+    for round in 0..4 {
+        send(&app, round * 50, 50).await;
+        let writer = app.writer().await;
+        app.drained().await;
+        send(&app, 200 + round * 10, 10).await;
+        writer.stop().await;
+    }
+    let writer = app.writer().await;
+    app.drained().await;
+    assert_eq!(ids(&app).await, expected(240));
+    assert_eq!(app.snapshot("events").await.tidemark(ShardId(0)), app.journal.bounds(ShardId(0)).await.unwrap().last);
+    writer.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_commits_what_was_read() {
+    let app = App::with(Memory::new(1, || Clock::system().now()), &[("pipeline.max_age", "1h")]).await;
+    send(&app, 0, 20).await;
+    let writer = app.writer().await;
+    let started = async || (app.snapshot("events").await.tidemark(ShardId(0)) == Sequence::ZERO).then_some(());
+    testkit::until("the writer to start", Duration::from_secs(5), started).await;
+    tokio::time::timeout(Duration::from_millis(300), app.drained()).await.expect_err("an hour has not passed");
+    writer.stop().await;
+    assert_eq!(ids(&app).await, expected(20));
+}
+
+#[tokio::test]
+async fn two_writers_on_one_shard_never_add_a_row_twice() {
+    let app = App::with(Memory::new(1, || Clock::system().now()), &[("pipeline.max_age", "10ms")]).await;
+    let (one, other) = (app.writer().await, app.writer().await);
+    for round in 0..30 {
+        send(&app, round * 10, 10).await;
+    }
+    app.drained().await;
+    one.stop().await;
+    other.stop().await;
+    assert_eq!(ids(&app).await, expected(300));
+}
+
+#[tokio::test]
+async fn foreign_messages_are_rows_or_quarantine_and_stop_nothing() {
+    let app = App::start().await;
+    let good = r#"{"event_name":"foreign","user_id":"u","timestamp":1723475612}"#;
+    let messages = [
+        good.to_owned(),
+        format!("[{good},{{\"user_id\":\"u\"}},{good}]"),
+        format!("{good}\nrubbish\n"),
+        "nats bench filler".to_owned(),
+        "TMB1 damaged".to_owned(),
+        String::new(),
+    ];
+    for (number, text) in messages.iter().enumerate() {
+        let message = Message { id: format!("foreign-{number}"), payload: Bytes::from(text.clone()) };
+        app.journal.publish(ShardId(0), message).await.unwrap();
+    }
+    send(&app, 0, 1).await;
+    let writer = app.writer().await;
+    app.drained().await;
+    let keys: Vec<_> = app.rows().await.into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, [(0, 1, 0), (0, 2, 0), (0, 2, 2), (0, 3, 0), (0, 7, 0)]);
+    let mut quarantined = Vec::new();
+    for (_, batch) in app.batches("quarantine").await {
+        let text = |name: &str, row: usize| batch.column_by_name(name).unwrap().as_string::<i32>().value(row).to_owned();
+        let raw = batch.column_by_name("raw").unwrap().as_binary::<i32>();
+        quarantined.extend((0..batch.num_rows()).map(|row| (text("code", row), String::from_utf8(raw.value(row).to_vec()).unwrap())));
+    }
+    let expected = [
+        ("missing_field", r#"{"user_id":"u"}"#),
+        ("invalid_json", "rubbish"),
+        ("invalid_json", "nats bench filler"),
+        ("broken_block", "TMB1 damaged"),
+        ("invalid_json", ""),
+    ];
+    assert_eq!(quarantined, expected.map(|(code, raw)| (code.to_owned(), raw.to_owned())));
+    writer.stop().await;
+}

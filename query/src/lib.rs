@@ -1,0 +1,199 @@
+//! Questions to the tables: business metrics, site statistics and SQL.
+//!
+//! In the order in which a question meets them: [`params`] and the questions of [`metrics`], [`stats`] and [`sql`] read what is
+//! asked -> [`cut`] pins one consistent set of rows -> [`session`] and [`provider`] show it to DataFusion -> [`engine`] runs the
+//! plan on threads and memory of its own -> the answer goes back with what [`reply`] tells about the cut, or as an [`error`].
+//!
+//! [`build`] opens the tables; [`Query::router`] has the public routes; [`Query::start`] keeps the readiness true.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{Router, extract::DefaultBodyLimit, routing};
+use schemas::{IdentityRule, Position, Timestamp, identity::UnknownField};
+use serde::Deserialize;
+use service::{
+    clock::Clock,
+    health::{Check, Health},
+    settings::{self, ByteSize, Interval, Settings},
+    tasks::{Stop, Tasks},
+};
+use table::Store;
+use tokio::time::{Instant, timeout};
+
+mod buckets;
+mod cut;
+mod engine;
+mod error;
+mod event_id;
+mod metrics;
+mod params;
+mod provider;
+mod pruning;
+mod reply;
+mod session;
+mod sql;
+mod stats;
+mod suggest;
+
+use crate::{
+    cut::{Cut, Lake, PinError},
+    engine::Engine,
+    error::Error,
+    session::Sessions,
+};
+
+/// How often the tables are looked at when nobody asks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// What part of a question's time is kept for computing once the rows are there.
+const RESERVED_FOR_COMPUTING: u32 = 10;
+
+/// Section `[query]`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Public address of the binary `query`.
+    pub listen: String,
+    /// Internal address of the binary `query`.
+    pub admin_listen: String,
+    /// The memory that all running queries share.
+    pub memory: ByteSize,
+    /// The longest that one query may run.
+    pub timeout: Interval,
+    /// Most rows or groups of an answer that is not a stream.
+    pub max_rows: usize,
+    /// Longest statement.
+    pub max_sql: ByteSize,
+    /// Threads that run queries; 0 = one for each core.
+    pub threads: usize,
+}
+
+/// Why questions cannot be answered at all.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The tables cannot be opened.
+    #[error("the tables cannot be opened")]
+    Tables(#[from] table::Error),
+    /// The query engine cannot be started.
+    #[error("the query engine cannot be started")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What the role needs from the process it lives in.
+pub struct Parts {
+    /// Where the tables lie.
+    pub store: Store,
+    /// What makes two events the same; ids are computed from it.
+    pub identity: IdentityRule,
+    /// Today, and the last 24 hours.
+    pub clock: Clock,
+    /// Gets the check `table`.
+    pub health: Health,
+}
+
+/// Answers questions. Clones share everything.
+#[derive(Clone)]
+pub struct Query(Arc<Shared>);
+
+struct Shared {
+    lake: Lake,
+    sessions: Sessions,
+    engine: Engine,
+    clock: Clock,
+    tables: Check,
+    max_rows: usize,
+    max_sql_bytes: usize,
+}
+
+/// Opens the tables (creates them when nobody has yet) and starts the threads of the queries.
+///
+/// # Errors
+/// When the store or the tables cannot be used.
+pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
+    let tables = parts.health.check("table");
+    let lake = Lake::open(&parts.store).await?;
+    let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;
+    let sessions = Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
+    tables.up();
+    let (max_rows, max_sql_bytes) = (config.max_rows, config.max_sql.as_usize());
+    Ok(Query(Arc::new(Shared { lake, sessions, engine, clock: parts.clock, tables, max_rows, max_sql_bytes })))
+}
+
+/// The rule of section `[dedup]`.
+///
+/// # Errors
+/// A name that is no field of an event.
+pub fn identity_rule(settings: &Settings) -> Result<IdentityRule, IdentityError> {
+    #[derive(Deserialize)]
+    struct Dedup {
+        identity: Vec<String>,
+    }
+    let dedup: Dedup = settings.section("dedup")?;
+    Ok(IdentityRule::over(&dedup.identity)?)
+}
+
+/// Why there is no rule.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// A name in it is no field of an event.
+    #[error(transparent)]
+    Field(#[from] UnknownField),
+}
+
+impl Query {
+    /// `GET /metrics`, `GET /stats`, `POST /sql` and `GET /sql`.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        let body = DefaultBodyLimit::max(self.max_sql_bytes() + sql::MAX_PARAMETERS_BYTES);
+        Router::new()
+            .route("/metrics", routing::get(metrics::get))
+            .route("/stats", routing::get(stats::get))
+            .route("/sql", routing::post(sql::post).get(sql::get).layer(body))
+            .with_state(self.clone())
+    }
+
+    /// Starts the task that looks at the tables every few seconds, so that the readiness is true also when nobody asks.
+    pub fn start(&self, tasks: &Tasks, stop: &Stop) {
+        tasks.spawn("query tables", self.clone().watch(stop.clone()));
+    }
+
+    async fn watch(self, stop: Stop) -> Result<(), Infallible> {
+        while timeout(WATCH_INTERVAL, stop.requested()).await.is_err() {
+            // The outcome is in the readiness, and in the log when it changes.
+            let _ = self.pin_at_least(&[]).await;
+        }
+        Ok(())
+    }
+
+    /// The newest cut that covers `positions`.
+    async fn pin_at_least(&self, positions: &[Position]) -> Result<Cut, PinError> {
+        let patience = self.0.engine.timeout(None);
+        let pinned = self.0.lake.pin_at_least(positions, Instant::now() + patience - patience / RESERVED_FOR_COMPUTING).await;
+        match &pinned {
+            Err(PinError::Table(_)) => self.0.tables.down("the tables cannot be read; look at the log, the disk and `table.url`"),
+            Ok(_) | Err(PinError::NotVisible { .. }) => self.0.tables.up(),
+        }
+        pinned
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.clock.now().timestamp_micros())
+    }
+
+    fn max_rows(&self) -> usize {
+        self.0.max_rows
+    }
+
+    fn max_sql_bytes(&self) -> usize {
+        self.0.max_sql_bytes
+    }
+}

@@ -1,0 +1,33 @@
+//! The role `query`: table to answers.
+
+use clap::Parser;
+use query::Parts;
+use service::{
+    http,
+    process::{Process, SettingArgs},
+};
+use table::Store;
+
+/// Answers metrics, statistics and SQL from the tables.
+#[derive(Parser)]
+#[command(version, after_help = "Example:\n  query --set query.listen=127.0.0.1:8081 --set table.url=./data/lake")]
+struct Arguments {
+    #[command(flatten)]
+    settings: SettingArgs,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let process = Process::start(Arguments::parse().settings.load()?)?;
+    let config: query::Config = process.settings.section("query")?;
+    let public = http::bind(&config.listen, "query.listen").await?;
+    let admin = http::bind(&config.admin_listen, "query.admin_listen").await?;
+    let store = Store::open(&process.settings.section("table")?).await?;
+    let identity = query::identity_rule(&process.settings)?;
+    let parts = Parts { store, identity, clock: process.clock.clone(), health: process.health.clone() };
+    let query = query::build(&config, parts).await?;
+    process.serve_admin(admin);
+    process.serve("query", public, query.router());
+    query.start(&process.tasks, &process.stop);
+    process.run().await.map_err(anyhow::Error::from_boxed)
+}

@@ -1,0 +1,45 @@
+//! `POST /sql` and `GET /sql?q=`: any read-only question, in SQL.
+//!
+//! [`request`] reads what is asked -> [`gate`] lets one read-only statement through -> [`plan`] makes it a plan over one cut
+//! -> [`answer`] runs it and sends the rows, encoded by [`encode`] in the [`format`] that the client wants. What goes wrong on
+//! the way is told by [`fault`], with line, column and a hint.
+
+use axum::{
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::{HeaderMap, Uri},
+    response::Response,
+};
+
+use self::request::{Limits, SqlRequest};
+use crate::{Query, error::Error};
+
+mod answer;
+mod encode;
+mod fault;
+mod format;
+mod gate;
+mod plan;
+mod request;
+
+pub(crate) use fault::BadStatement;
+
+/// How much a JSON body may add to the statement: parameters.
+pub(crate) const MAX_PARAMETERS_BYTES: usize = 1 << 20;
+
+/// `POST /sql`.
+pub(crate) async fn post(State(query): State<Query>, uri: Uri, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Response, Error> {
+    let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
+    let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
+    answer::answer(query, request).await
+}
+
+/// `GET /sql?q=`.
+pub(crate) async fn get(State(query): State<Query>, uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
+    let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
+    answer::answer(query, request).await
+}
+
+fn limits(query: &Query) -> Limits {
+    Limits { max_sql_bytes: query.max_sql_bytes(), max_rows: query.max_rows() }
+}

@@ -1,0 +1,198 @@
+//! Running a statement and sending its rows.
+//!
+//! An answer with a row limit is buffered, so its headers know everything and a failure is a clean error. One without is a
+//! stream: rows leave while later ones are computed, through a channel of two chunks; a failure after the first byte breaks
+//! the transfer and never ends it cleanly. Either way everything runs on the queries' threads and is aborted when the client goes away.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, header::CONTENT_TYPE},
+    response::Response,
+};
+use bytes::Bytes;
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::Schema},
+    execution::{SendableRecordBatchStream, memory_pool::MemoryConsumer},
+};
+use futures::{StreamExt, stream};
+use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
+
+use super::{BadStatement, encode::Encoder, fault, format::Format, gate, plan, request::SqlRequest};
+use crate::{
+    Query,
+    cut::Cut,
+    error::Error,
+    reply::{self, X_TRUNCATED},
+};
+
+const X_QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// How many chunks wait for a slow client.
+const CHUNKS_WAITING: usize = 2;
+
+/// A statement that has begun to run.
+struct Running {
+    cut: Cut,
+    rows: SendableRecordBatchStream,
+    encoder: Encoder,
+    timing: Timing,
+}
+
+/// Where the time went.
+#[derive(Clone, Copy)]
+struct Timing {
+    pinned: Duration,
+    planned: Duration,
+    began: Instant,
+}
+
+/// An answer without its body.
+struct Head {
+    query_id: Uuid,
+    format: Format,
+    cut: Cut,
+    timing: Timing,
+    is_truncated: bool,
+}
+
+/// Answers a request.
+pub(super) async fn answer(query: Query, request: SqlRequest) -> Result<Response, Error> {
+    let query_id = Uuid::now_v7();
+    let limit = query.engine().timeout(request.timeout);
+    let format = request.format;
+    tracing::debug!(%query_id, ?format, sql = request.sql, "query");
+    match request.max_rows {
+        Some(max_rows) => {
+            let work = document(query.clone(), request, max_rows);
+            let (cut, timing, is_truncated, body) = query.engine().run(limit, work).await?;
+            Ok(Head { query_id, format, cut, timing, is_truncated }.with(Body::from(body)))
+        }
+        None => {
+            let began = Instant::now();
+            let (running, first) = query.engine().run(limit, first_chunk(query.clone(), request)).await?;
+            let head = Head { query_id, format, cut: running.cut.clone(), timing: running.timing, is_truncated: false };
+            Ok(head.with(rest(&query, running, first, limit.saturating_sub(began.elapsed()), query_id)))
+        }
+    }
+}
+
+async fn run(query: &Query, request: SqlRequest) -> Result<Running, Error> {
+    let began = Instant::now();
+    let statement = gate::parse(&request.sql)?;
+    let cut = query.pin_at_least(&request.at_least).await?;
+    let pinned = began.elapsed();
+    let frame = plan::plan(query.sessions().over(&cut)?, statement, request.params).await?;
+    let rows = frame.execute_stream().await.map_err(fault::of_run)?;
+    if request.format.needs_distinct_names() {
+        check_names(&rows.schema())?;
+    }
+    let encoder = Encoder::new(request.format, &rows.schema())?;
+    Ok(Running { cut, rows, encoder, timing: Timing { pinned, planned: began.elapsed() - pinned, began } })
+}
+
+fn check_names(schema: &Schema) -> Result<(), BadStatement> {
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(BadStatement::same_name(pair[0])),
+        None => Ok(()),
+    }
+}
+
+/// At most `max_rows` rows as one body, and whether there were more. What waits to be encoded counts as memory of queries.
+async fn document(query: Query, request: SqlRequest, max_rows: usize) -> Result<(Cut, Timing, bool, Bytes), Error> {
+    let mut running = run(&query, request).await?;
+    let waiting = MemoryConsumer::new("answer").register(query.engine().memory());
+    let mut body = Vec::from(running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?);
+    let (mut rows, mut is_truncated) = (0, false);
+    while let Some(batch) = running.next().await? {
+        let left = max_rows - rows;
+        is_truncated = batch.num_rows() > left;
+        let batch = batch.slice(0, batch.num_rows().min(left));
+        rows += batch.num_rows();
+        waiting.try_grow(batch.get_array_memory_size())?;
+        body.extend(running.encoder.write(&batch)?);
+        if is_truncated {
+            break;
+        }
+    }
+    body.extend(running.encoder.finish()?);
+    Ok((running.cut, running.timing, is_truncated, body.into()))
+}
+
+impl Running {
+    async fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        self.rows.next().await.transpose().map_err(fault::of_run)
+    }
+
+    /// The next bytes; `None` when all rows are encoded.
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        while let Some(batch) = self.next().await? {
+            let chunk = self.encoder.write(&batch)?;
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends what is still to come; ends early when nobody wants it any more.
+    async fn send(mut self, chunks: &mpsc::Sender<Result<Bytes, Error>>) -> Result<(), Error> {
+        while let Some(chunk) = self.next_chunk().await? {
+            if chunks.send(Ok(chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        let last = self.encoder.finish()?;
+        // Nobody to tell when the client has gone away.
+        let _ = chunks.send(Ok(last)).await;
+        Ok(())
+    }
+}
+
+/// The header and the first rows: what goes wrong until here is still a clean error.
+async fn first_chunk(query: Query, request: SqlRequest) -> Result<(Running, Vec<Bytes>), Error> {
+    let mut running = run(&query, request).await?;
+    let header = running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?;
+    let first = running.next_chunk().await?;
+    Ok((running, [Some(header), first].into_iter().flatten().collect()))
+}
+
+/// The body of a stream. It owns the task, so dropping the body aborts the query.
+fn rest(query: &Query, running: Running, first: Vec<Bytes>, limit: Duration, query_id: Uuid) -> Body {
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    let task = query.engine().spawn(async move {
+        let outcome = timeout(limit, running.send(&sender)).await.unwrap_or(Err(Error::TimedOut { after: limit }));
+        if let Err(error) = outcome {
+            tracing::warn!(%query_id, error = &error as &dyn std::error::Error, "an answer broke off");
+            // Nobody to tell when the client has gone away.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    let later = stream::unfold((receiver, task), |(mut receiver, task)| async move { Some((receiver.recv().await?, (receiver, task))) });
+    Body::from_stream(stream::iter(first.into_iter().map(Ok)).chain(later))
+}
+
+impl Head {
+    fn with(&self, body: Body) -> Response {
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        reply::describe(&self.cut, headers);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.format.content_type()));
+        headers.insert(X_TRUNCATED, reply::flag(self.is_truncated));
+        let text = |text: String| HeaderValue::try_from(text).expect("ASCII letters, digits and signs are a header value");
+        headers.insert(X_QUERY_ID, text(self.query_id.to_string()));
+        headers.insert(SERVER_TIMING, text(self.timing.to_string()));
+        response
+    }
+}
+
+impl std::fmt::Display for Timing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        write!(f, "pin;dur={:.1}, plan;dur={:.1}, total;dur={:.1}", ms(self.pinned), ms(self.planned), ms(self.began.elapsed()))
+    }
+}

@@ -1,0 +1,47 @@
+//! From a statement to a plan over one cut.
+
+use datafusion::{
+    common::{Column, ParamValues},
+    dataframe::DataFrame,
+    execution::SessionState,
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
+    sql::parser::Statement,
+};
+use datafusion_functions_json::{JSON_UNION_DATA_TYPE, functions::json_union_to_text};
+
+use super::{
+    fault::{self, BadStatement},
+    gate,
+};
+
+/// The plan of a statement, with its parameters filled in.
+///
+/// # Errors
+/// What the statement names does not exist, does not fit together, or would do more than read.
+pub(super) async fn plan(session: SessionState, statement: Statement, params: Option<ParamValues>) -> Result<DataFrame, BadStatement> {
+    let text = statement.to_string();
+    let plan = session.statement_to_plan(statement).await.map_err(|error| fault::of_statement(&error))?;
+    gate::read_only().verify_plan(&plan).map_err(|_| BadStatement::read_only(&text))?;
+    let plan = match params {
+        Some(params) => plan.with_param_values(params).map_err(|error| fault::of_statement(&error))?,
+        None => plan,
+    };
+    let plan = with_json_as_text(plan).map_err(|error| fault::of_statement(&error))?;
+    Ok(DataFrame::new(session, plan))
+}
+
+/// What `->` gives is a union of JSON types, which no format knows; it leaves as JSON text.
+fn with_json_as_text(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
+    if !plan.schema().fields().iter().any(|field| *field.data_type() == *JSON_UNION_DATA_TYPE) {
+        return Ok(plan);
+    }
+    let columns: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(table, field)| {
+            let column = Expr::Column(Column::new(table.cloned(), field.name()));
+            if *field.data_type() == *JSON_UNION_DATA_TYPE { json_union_to_text(column).alias(field.name()) } else { column }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}

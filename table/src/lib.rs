@@ -1,0 +1,28 @@
+//! The lake: Delta tables in a local folder or on S3, through the same code.
+//!
+//! [`Store`] opens (and probes) the object store; [`Table`] is one Delta table in it. [`Table::write`] turns sorted rows into a
+//! [`DataFile`]; [`Table::commit`] adds files and moves a shard's tidemark in one atomic Delta commit, under compare-and-set
+//! (INVARIANTS I2, I3); [`Table::snapshot`] pins one version with its files and tidemarks (I7).
+//!
+//! The Delta log is read and written by `deltalake-core` without DataFusion, on an object store of our own: `object_store` does not
+//! fsync a local file, and a commit must be on disk before the journal may forget its rows (I5).
+
+mod commit;
+mod config;
+mod data_file;
+mod error;
+mod log;
+mod probe;
+mod snapshot;
+mod stats;
+mod store;
+mod table;
+mod writer;
+
+pub use commit::{CommitError, NewCommit};
+pub use config::{Config, S3Config};
+pub use data_file::{DataFile, FileStats};
+pub use error::Error;
+pub use snapshot::Snapshot;
+pub use store::Store;
+pub use table::Table;

@@ -1,0 +1,80 @@
+//! The command line: one type for each command.
+
+use clap::{Parser, Subcommand};
+use service::process::SettingArgs;
+
+use crate::{config::ConfigCommand, demo::DemoOptions, sql::SqlOptions};
+
+/// Where `tidemark serve` listens unless told otherwise.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
+#[derive(Parser)]
+#[command(name = "tidemark", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run ingest, pipeline and query in this process, on one port.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve,
+    /// Send a day of realistic events to a running Tidemark and show what it counts.
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoOptions),
+    /// Ask a running Tidemark a question in SQL.
+    #[command(after_help = SQL_EXAMPLES)]
+    Sql(SqlOptions),
+    /// Check or show the settings in force.
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Ask a running Tidemark whether it is ready; exit code 1 if it is not.
+    #[command(after_help = "Example:\n  tidemark health --url http://127.0.0.1:8080/readyz")]
+    Health {
+        /// The readiness address to ask.
+        #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
+        url: String,
+    },
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemark serve                                     everything on http://127.0.0.1:8080, table in ./data/lake
+  tidemark demo                                      100,000 events of one day, then a few metrics
+  tidemark sql \"SELECT count(*) FROM events\"         a question in SQL
+  tidemark config show                               every setting, its value and where it came from";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  tidemark serve
+  tidemark serve --config tidemark.toml --set serve.listen=127.0.0.1:9090
+  TIDEMARK__TABLE__URL=s3://events/lake TIDEMARK__TABLE__S3__ENDPOINT=http://127.0.0.1:9000 \\
+    TIDEMARK__TABLE__S3__ALLOW_HTTP=true tidemark serve
+
+NATS with JetStream must run at `nats.url` (default nats://127.0.0.1:4222); `./justw up` starts both.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  tidemark demo
+  tidemark demo --events 1000000 --seed 7
+  tidemark demo --url http://127.0.0.1:9090";
+
+const SQL_EXAMPLES: &str = "\
+Examples:
+  tidemark sql \"SELECT event_name, count(*) AS events FROM events GROUP BY 1 ORDER BY 2 DESC\"
+  tidemark sql --format csv \"SELECT timestamp, user_id, metadata->>'currency' AS currency FROM events LIMIT 10\"
+  echo \"SHOW TABLES\" | tidemark sql -";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  tidemark config show
+  tidemark config check --config tidemark.toml
+  TIDEMARK__PIPELINE__MAX_AGE=5s tidemark config show";

@@ -1,0 +1,59 @@
+//! Talking to a running Tidemark over HTTP, and turning its problems into messages for a terminal.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use http::header::CONTENT_TYPE;
+use reqwest::{Client, RequestBuilder, Response};
+use serde::Deserialize;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The members of a problem that a person needs.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    detail: String,
+    line: Option<u64>,
+    column: Option<u64>,
+    hint: Option<String>,
+}
+
+/// An HTTP client whose TLS is ready.
+pub(crate) fn client() -> anyhow::Result<Client> {
+    service::telemetry::install_crypto();
+    Client::builder().connect_timeout(CONNECT_TIMEOUT).build().context("the HTTP client cannot start")
+}
+
+/// Sends a request to the server at `url` and gives its good answer.
+///
+/// # Errors
+/// Says that nothing answers and how to start it, or what the server objects to.
+pub(crate) async fn send(request: RequestBuilder, url: &str) -> anyhow::Result<Response> {
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => bail!("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`"),
+        Err(error) => return Err(error).with_context(|| format!("`{url}` did not answer as expected")),
+    };
+    if response.status().is_success() { Ok(response) } else { bail!(refusal(response).await) }
+}
+
+/// What a bad answer says.
+async fn refusal(response: Response) -> String {
+    let status = response.status();
+    let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let body = response.text().await.unwrap_or_default();
+    match serde_json::from_str::<Problem>(&body) {
+        Ok(problem) if is_problem => problem.to_string(),
+        _ => format!("the server answered {status}: {}", body.trim()),
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, " (line {line}, column {column})")?;
+        }
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}

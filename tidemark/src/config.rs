@@ -1,0 +1,68 @@
+//! `tidemark config`: are the settings right, and what are they.
+
+use clap::Subcommand;
+use comfy_table::{Table, presets::NOTHING};
+use pipeline::{
+    connect::{DedupConfig, JournalConfig, NatsConfig},
+    ingest, writer,
+};
+use schemas::IdentityRule;
+use service::{
+    http::Limits,
+    process::SettingArgs,
+    settings::{self, Settings},
+    telemetry::LogConfig,
+};
+
+use crate::serve::ServeConfig;
+
+/// What to do with the settings.
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read every layer and say whether all of it is right.
+    Check,
+    /// Print every setting, its value and where it came from; secrets are not shown.
+    Show,
+}
+
+/// Checks always; prints the table for `show`.
+pub(crate) fn run(command: ConfigCommand, arguments: SettingArgs) -> anyhow::Result<()> {
+    let settings = arguments.load()?;
+    check(&settings)?;
+    match command {
+        ConfigCommand::Check => println!("the settings are right: {} keys, {} of them set by you", settings.effective().len(), set_by_user(&settings)),
+        ConfigCommand::Show => println!("{}", shown(&settings)),
+    }
+    Ok(())
+}
+
+/// Reads every section as its owner does.
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    fn is<T: serde::de::DeserializeOwned>(settings: &Settings, section: &str) -> Result<(), settings::Error> {
+        settings.section::<T>(section).map(drop)
+    }
+    is::<LogConfig>(settings, "log")?;
+    is::<NatsConfig>(settings, "nats")?;
+    is::<JournalConfig>(settings, "journal")?;
+    is::<ingest::Config>(settings, "ingest")?;
+    is::<writer::Config>(settings, "pipeline")?;
+    is::<table::Config>(settings, "table")?;
+    is::<query::Config>(settings, "query")?;
+    is::<ServeConfig>(settings, "serve")?;
+    is::<Limits>(settings, "http")?;
+    IdentityRule::over(&settings.section::<DedupConfig>("dedup")?.identity)?;
+    Ok(())
+}
+
+fn set_by_user(settings: &Settings) -> usize {
+    settings.effective().iter().filter(|entry| entry.origin != "default").count()
+}
+
+fn shown(settings: &Settings) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(["setting", "value", "from"]);
+    for entry in settings.effective() {
+        table.add_row([entry.key, entry.value, entry.origin]);
+    }
+    table.trim_fmt()
+}
