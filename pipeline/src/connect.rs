@@ -1,10 +1,9 @@
-//! From settings to a journal: sections `[nats]`, `[journal]` and `[dedup]`.
+//! From settings to a journal: sections `[nats]` and `[journal]`.
 
 use journal::{
     JetStream,
     jetstream::{Credentials, Durability, OpenError, ServerConfig, StreamsConfig},
 };
-use schemas::IdentityRule;
 use serde::Deserialize;
 use service::settings::{self, ByteSize, Interval, Secret, Settings};
 
@@ -40,13 +39,6 @@ pub struct JournalConfig {
     pub retention: Interval,
 }
 
-/// Section `[dedup]`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct DedupConfig {
-    /// The fields that identify an event without `event_id`; empty = all.
-    pub identity: Vec<String>,
-}
-
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -68,15 +60,6 @@ pub async fn journal(settings: &Settings) -> Result<JetStream, Error> {
     let journal = JetStream::open(&nats.into_server(), &journal.into_streams()).await?;
     log_durability(&journal).await;
     Ok(journal)
-}
-
-/// The rule of section `[dedup]`.
-///
-/// # Errors
-/// A name that is no field of an event.
-pub fn identity_rule(settings: &Settings) -> anyhow::Result<IdentityRule> {
-    let config: DedupConfig = settings.section("dedup")?;
-    Ok(IdentityRule::over(&config.identity)?)
 }
 
 async fn log_durability(journal: &JetStream) {

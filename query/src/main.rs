@@ -1,10 +1,12 @@
 //! The role `query`: table to answers.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use query::Parts;
 use service::{
     http,
-    process::{Process, SettingArgs},
+    process::{self, Process, SettingArgs},
 };
 use table::Store;
 
@@ -17,8 +19,12 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let process = Process::start(Arguments::parse().settings.load()?)?;
+async fn main() -> ExitCode {
+    process::exit(run(Arguments::parse()).await)
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let process = Process::start(arguments.settings.load()?)?;
     let config: query::Config = process.settings.section("query")?;
     let public = http::bind(&config.listen, "query.listen").await?;
     let admin = http::bind(&config.admin_listen, "query.admin_listen").await?;

@@ -2,15 +2,23 @@
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
-/// The name in `known` that is at most half rewritten when `found` was meant, whatever its case.
+/// The fewest letters that count as the beginning of a name.
+const SHORTEST_BEGINNING: usize = 3;
+
+/// The name in `known` that is at most half rewritten when `found` was meant, whatever its case. A beginning of a name is near to it.
 pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
     known
         .into_iter()
-        .map(|name| (levenshtein(&found, &name.to_lowercase()), name))
+        .map(|name| (distance(&found, &name.to_lowercase()), name))
         .filter(|(distance, name)| distance * 2 <= name.chars().count().max(found.chars().count()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+fn distance(found: &str, known: &str) -> usize {
+    let is_beginning = found.len() >= SHORTEST_BEGINNING && known.starts_with(found);
+    if is_beginning { 1 } else { levenshtein(found, known) }
 }
 
 /// `a, b or c`, for a message that lists what would be right.
@@ -32,6 +40,7 @@ mod tests {
         assert_eq!(nearest("evnt_name", known), Some("event_name"));
         assert_eq!(nearest("Events", known), Some("events"));
         assert_eq!(nearest("zzz", known), None);
+        assert_eq!(nearest("site", ["date", "site_id"]), Some("site_id"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 
+use serde::Deserialize;
+
 use crate::{event::Event, raw::Field};
 
 const BY_EVENT_ID: u8 = 1;
@@ -28,7 +30,8 @@ impl fmt::Display for Identity {
 }
 
 /// Which fields identify an event that has no `event_id` (setting `dedup.identity`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
 pub struct IdentityRule {
     fields: Vec<Field>,
 }
@@ -39,6 +42,21 @@ pub struct IdentityRule {
     "`{0}` is no field of an event; `dedup.identity` takes timestamp, event_name, user_id, channel, campaign_id, site_id, path, tags, metadata"
 )]
 pub struct UnknownField(String);
+
+/// Section `[dedup]` of the settings, the same for every role.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// The fields that identify an event without `event_id`; an empty list means all that a client sends.
+    pub identity: IdentityRule,
+}
+
+impl TryFrom<Vec<String>> for IdentityRule {
+    type Error = UnknownField;
+
+    fn try_from(names: Vec<String>) -> Result<Self, UnknownField> {
+        Self::over(&names)
+    }
+}
 
 impl Default for IdentityRule {
     /// All fields that a client sends, so that only a repeat in full is a repeat.

@@ -52,6 +52,7 @@ impl Clock {
     }
 
     /// Waits until the clock shows `deadline` or later.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that the others must use")]
     pub async fn sleep_until(&self, deadline: DateTime<Utc>) {
         match &self.0 {
             Source::System => tokio::time::sleep((deadline - self.now()).to_std().unwrap_or_default()).await,

@@ -1,6 +1,6 @@
 //! The life of a process: settings, telemetry, listeners, tasks, stop. Every `main` is `start`, build the roles, `run`.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use axum::Router;
 use clap::Args;
@@ -13,6 +13,8 @@ use crate::{
     tasks::{Failure, JoinError, Stop, StopHandle, Tasks},
     telemetry::{self, LogConfig, Telemetry},
 };
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the tasks may take beyond the requests in flight.
 const JOIN_MARGIN: Duration = Duration::from_secs(2);
@@ -115,10 +117,19 @@ impl Process {
     ///
     /// # Errors
     /// As there, or when the system refuses signal handlers.
-    pub async fn run(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn run(self) -> Result<(), BoxError> {
         let signal = Stop::on_signal()?;
         Ok(self.run_until(signal.requested()).await?)
     }
+}
+
+/// What `main` returns: on an error one line with all its causes on standard error, and exit code 1.
+pub fn exit<E: Into<BoxError>>(result: Result<(), E>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let error: BoxError = error.into();
+    let causes = std::iter::successors(Some(error.as_ref() as &dyn std::error::Error), |error| error.source());
+    eprintln!("error: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+    ExitCode::FAILURE
 }
 
 fn report(failure: &Failure) {

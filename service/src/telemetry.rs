@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{tasks::Stop, tasks::panic_message};
+use crate::tasks::{Stop, panic_message};
 
 /// The section `log`.
 #[derive(Clone, Debug, Deserialize)]
@@ -131,10 +131,11 @@ impl TryFrom<String> for Level {
     /// Checks each part first, because the filter takes an unknown word for the name of a module.
     fn try_from(text: String) -> Result<Self, Self::Error> {
         const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
-        let is_level = |part: &str| LEVELS.contains(&part.rsplit('=').next().unwrap_or(part));
-        match text.split(',').map(str::trim).find(|part| !is_level(part)) {
-            Some(part) => Err(ParseLevelError { part: part.to_owned() }),
-            None => Ok(Self(text)),
+        let is_level = |part: &&str| LEVELS.contains(&part.rsplit('=').next().unwrap_or(part));
+        let parts: Vec<_> = text.split(',').map(str::trim).collect();
+        match parts.iter().find(|part| !is_level(part)) {
+            Some(part) => Err(ParseLevelError { part: (*part).to_owned() }),
+            None => Ok(Self(parts.join(","))),
         }
     }
 }
@@ -155,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_level_is_a_level_or_levels_per_module() {
-        for text in ["info", "off", "info,journal=debug", "warn, service::http=trace"] {
-            assert_eq!(Level::try_from(text.to_owned()), Ok(Level(text.to_owned())));
-            text.parse::<EnvFilter>().unwrap();
+        for (text, filter) in [("off", "off"), ("info,journal=debug", "info,journal=debug"), ("warn, a::b=trace ", "warn,a::b=trace")] {
+            assert_eq!(Level::try_from(text.to_owned()), Ok(Level(filter.to_owned())));
+            filter.parse::<EnvFilter>().unwrap();
         }
         for (text, part) in [("", ""), ("verbose", "verbose"), ("info,journal", "journal"), ("journal=loud", "journal=loud")] {
             assert_eq!(Level::try_from(text.to_owned()), Err(ParseLevelError { part: part.to_owned() }));

@@ -24,8 +24,9 @@ use durable::Durable;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One request, with its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-const RETRIES: usize = 5;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Few and short: whoever commits or reads tries again by itself, and should soon know that the store is down.
+const RETRIES: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An object store, and the place in it where the tables lie.
 #[derive(Clone, Debug)]

@@ -13,14 +13,16 @@ pub use s3::S3Server;
 pub use wait::until;
 
 /// The path of a pinned tool; panics with the command that installs it.
-fn tool(name: &str) -> PathBuf {
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/bin")).join(name);
     assert!(path.exists(), "`{}` is missing; run `./justw tools`", path.display());
     path
 }
 
 /// A loopback port that was free a moment ago.
-fn free_port() -> u16 {
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound listener has an address").port()
 }

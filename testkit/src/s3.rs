@@ -158,6 +158,8 @@ fn launch(dir: &Path, ports: &Ports) -> Child {
         .env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1")
         .args(["-logtostderr=true", "server", "-filer", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
         .args(["-volume.max=200", "-master.volumeSizeLimitMB=64", "-volume.preStopSeconds=0", "-master.telemetry=false"])
+        // A restarted master waits so long before it leads again; the default is 10 s.
+        .arg("-master.electionTimeout=1s")
         .args(["-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0"])
         .args([path("dir", "data"), path("s3.config", "identities.json")])
         .args([path("filer.localSocket", "filer.sock"), path("s3.localSocket", "s3.sock")])

@@ -5,9 +5,6 @@ use service::process::SettingArgs;
 
 use crate::{config::ConfigCommand, demo::DemoOptions, sql::SqlOptions};
 
-/// Where `tidemark serve` listens unless told otherwise.
-pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
-
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
 #[derive(Parser)]
 #[command(name = "tidemark", version, after_help = EXAMPLES)]
@@ -39,9 +36,9 @@ pub(crate) enum Command {
     /// Ask a running Tidemark whether it is ready; exit code 1 if it is not.
     #[command(after_help = "Example:\n  tidemark health --url http://127.0.0.1:8080/readyz")]
     Health {
-        /// The readiness address to ask.
-        #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
-        url: String,
+        /// The readiness address to ask; `/readyz` of `serve.listen` unless given.
+        #[arg(long)]
+        url: Option<String>,
     },
 }
 

@@ -6,6 +6,9 @@ use anyhow::{Context, bail};
 use http::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::Deserialize;
+use service::settings::Settings;
+
+use crate::serve::ServeConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -15,13 +18,20 @@ struct Problem {
     detail: String,
     line: Option<u64>,
     column: Option<u64>,
-    hint: Option<String>,
 }
 
 /// An HTTP client whose TLS is ready.
 pub(crate) fn client() -> anyhow::Result<Client> {
     service::telemetry::install_crypto();
     Client::builder().connect_timeout(CONNECT_TIMEOUT).build().context("the HTTP client cannot start")
+}
+
+/// The address given, or that of `tidemark serve` under the same settings.
+pub(crate) fn server(url: Option<String>, settings: &Settings) -> anyhow::Result<String> {
+    match url {
+        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+        None => Ok(format!("http://{}", settings.section::<ServeConfig>("serve")?.listen)),
+    }
 }
 
 /// Sends a request to the server at `url` and gives its good answer.
@@ -31,7 +41,9 @@ pub(crate) fn client() -> anyhow::Result<Client> {
 pub(crate) async fn send(request: RequestBuilder, url: &str) -> anyhow::Result<Response> {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) if error.is_connect() => bail!("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`"),
+        Err(error) if error.is_connect() => {
+            bail!("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`")
+        }
         Err(error) => return Err(error).with_context(|| format!("`{url}` did not answer as expected")),
     };
     if response.status().is_success() { Ok(response) } else { bail!(refusal(response).await) }
@@ -54,6 +66,6 @@ impl std::fmt::Display for Problem {
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, " (line {line}, column {column})")?;
         }
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+        Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use comfy_table::{Table, presets::NOTHING};
 use pipeline::{
-    connect::{DedupConfig, JournalConfig, NatsConfig},
+    connect::{JournalConfig, NatsConfig},
     ingest, writer,
 };
-use schemas::IdentityRule;
+use schemas::identity;
 use service::{
     http::Limits,
     process::SettingArgs,
@@ -30,7 +30,9 @@ pub(crate) fn run(command: ConfigCommand, arguments: SettingArgs) -> anyhow::Res
     let settings = arguments.load()?;
     check(&settings)?;
     match command {
-        ConfigCommand::Check => println!("the settings are right: {} keys, {} of them set by you", settings.effective().len(), set_by_user(&settings)),
+        ConfigCommand::Check => {
+            println!("the settings are right: {} keys, {} of them set by you", settings.effective().len(), set_by_user(&settings))
+        }
         ConfigCommand::Show => println!("{}", shown(&settings)),
     }
     Ok(())
@@ -50,7 +52,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     is::<query::Config>(settings, "query")?;
     is::<ServeConfig>(settings, "serve")?;
     is::<Limits>(settings, "http")?;
-    IdentityRule::over(&settings.section::<DedupConfig>("dedup")?.identity)?;
+    is::<identity::Config>(settings, "dedup")?;
     Ok(())
 }
 

@@ -9,9 +9,10 @@ use anyhow::Context;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use service::{clock::Clock, settings::Settings};
 
 use self::{generator::Generator, report::report, sender::Sender};
-use crate::{cli::DEFAULT_URL, client};
+use crate::client;
 
 mod generator;
 mod report;
@@ -26,9 +27,9 @@ pub(crate) struct DemoOptions {
     /// The same seed makes the same events; without one, every run makes others.
     #[arg(long)]
     seed: Option<u64>,
-    /// Where Tidemark listens for events.
-    #[arg(long, default_value = DEFAULT_URL)]
-    url: String,
+    /// Where Tidemark listens for events; the address of `serve.listen` unless given.
+    #[arg(long)]
+    url: Option<String>,
     /// Where Tidemark answers questions, if that is another address.
     #[arg(long)]
     query_url: Option<String>,
@@ -48,22 +49,32 @@ fn patience(text: &str) -> Result<Duration, String> {
 }
 
 /// Sends, then asks.
-pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
-    let now = service::clock::Clock::system().now();
+pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let now = clock.now();
+    let url = client::server(options.url, settings)?;
     let seed = options.seed.unwrap_or_else(|| now.timestamp().unsigned_abs());
-    println!("sending {} events of the last 24 hours to {} (seed {seed})", HumanCount(options.events), options.url);
+    let client = client::client()?;
+    client::send(client.get(format!("{url}/livez")), &url).await?;
+    println!("sending {} events of the last 24 hours to {} (seed {seed})", HumanCount(options.events), url);
     let generator = Generator::new(seed, options.events, now);
     let bar = progress_bar(options.events);
-    let sender = Sender { client: client::client()?, url: options.url.clone(), patience: options.patience, bar: bar.clone() };
+    let sender = Sender { client, url: url.clone(), clock, patience: options.patience, bar: bar.clone() };
     let started = Instant::now();
     let batches = stream::iter((0..options.events).step_by(usize::try_from(options.batch)?));
-    let sent = batches.map(|first| sender.send(generator.batch(first, options.batch))).buffer_unordered(usize::try_from(options.connections)?);
+    let sent =
+        batches.map(|first| sender.send(generator.batch(first, options.batch))).buffer_unordered(usize::try_from(options.connections)?);
     let answers: Vec<sender::Answer> = sent.try_collect().await?;
     bar.finish_and_clear();
     let accepted: u64 = answers.iter().map(|answer| answer.accepted).sum();
     let rate = accepted as f64 / started.elapsed().as_secs_f64();
-    println!("{} events acknowledged in {:.1} s ({:.0} a second), each on disk before its 2xx", HumanCount(accepted), started.elapsed().as_secs_f64(), rate);
-    let query_url = options.query_url.as_deref().unwrap_or(&options.url);
+    println!(
+        "{} events acknowledged in {:.1} s ({:.0} a second), each on disk before its 2xx",
+        HumanCount(accepted),
+        started.elapsed().as_secs_f64(),
+        rate
+    );
+    let query_url = options.query_url.as_deref().unwrap_or(&url);
     report(&sender.client, query_url, now, &answers).await.context("the events are stored, but the answers could not be shown")
 }
 

@@ -1,10 +1,13 @@
 //! `tidemark health`: the check that containers and scripts call.
 
+use service::settings::Settings;
+
 use crate::client;
 
 /// Prints what the server says of its parts; fails when it is not ready.
-pub(crate) async fn run(url: &str) -> anyhow::Result<()> {
-    let answer = client::client()?.get(url).send().await.map_err(|_| anyhow::anyhow!("nothing answers at `{url}`"))?;
+pub(crate) async fn run(url: Option<String>, settings: &Settings) -> anyhow::Result<()> {
+    let url = url.map_or_else(|| Ok(format!("{}/readyz", client::server(None, settings)?)), anyhow::Ok)?;
+    let answer = client::client()?.get(&url).send().await.map_err(|_| anyhow::anyhow!("nothing answers at `{url}`"))?;
     let is_ready = answer.status().is_success();
     let body = answer.text().await?;
     anyhow::ensure!(is_ready, "not ready: {body}");

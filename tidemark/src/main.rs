@@ -1,5 +1,7 @@
 //! The operator's binary: everything in one process, and the tools around it.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
@@ -13,13 +15,16 @@ mod serve;
 mod sql;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Cli { command, settings } = Cli::parse();
+async fn main() -> ExitCode {
+    service::process::exit(run(Cli::parse()).await)
+}
+
+async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
     match command {
         Command::Serve => serve::run(settings.load()?).await,
-        Command::Demo(options) => demo::run(options).await,
-        Command::Sql(options) => sql::run(options).await,
+        Command::Demo(options) => demo::run(options, &settings.load()?).await,
+        Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Config { command } => config::run(command, settings),
-        Command::Health { url } => health::run(&url).await,
+        Command::Health { url } => health::run(url, &settings.load()?).await,
     }
 }

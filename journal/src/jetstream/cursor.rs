@@ -87,7 +87,10 @@ mod tests {
     proptest! {
         /// Whatever arrives in whatever order, the ones handed on are contiguous.
         #[test]
-        fn nothing_but_the_next_message_is_ever_handed_on(after in 0_u64..5, arrivals in prop::collection::vec((0_u64..20, 0_u64..20), 0..200)) {
+        fn nothing_but_the_next_message_is_ever_handed_on(
+            after in 0_u64..5,
+            arrivals in prop::collection::vec((0_u64..20, 0_u64..20), 0..200),
+        ) {
             let mut cursor = Cursor::after(Sequence(after));
             let mut expected = after + 1;
             for (sequence, sent) in arrivals {

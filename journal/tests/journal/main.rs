@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy knows only test functions, not the functions that they share")]
 
-mod adhoc;
 mod backends;
 mod jetstream;
 mod rules;

@@ -1,12 +1,12 @@
 //! The role `ingest`: HTTP to journal.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use pipeline::{connect, ingest};
 use service::{
     http,
-    process::{Process, SettingArgs},
+    process::{self, Process, SettingArgs},
 };
 
 /// Takes events over HTTP and answers when they are on disk in the journal.
@@ -18,13 +18,17 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let process = Process::start(Arguments::parse().settings.load()?)?;
+async fn main() -> ExitCode {
+    process::exit(run(Arguments::parse()).await)
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let process = Process::start(arguments.settings.load()?)?;
     let config: ingest::Config = process.settings.section("ingest")?;
     let public = http::bind(&config.listen, "ingest.listen").await?;
     let admin = http::bind(&config.admin_listen, "ingest.admin_listen").await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
-    let identity = connect::identity_rule(&process.settings)?;
+    let identity = process.settings.section::<schemas::identity::Config>("dedup")?.identity;
     let parts = ingest::Parts { journal, identity, clock: process.clock.clone(), health: process.health.clone() };
     let ingest = ingest::Ingest::build(&config, parts);
     process.serve_admin(admin);

@@ -1,12 +1,12 @@
 //! The role `pipeline`: journal to table.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use pipeline::{connect, writer};
 use service::{
     http,
-    process::{Process, SettingArgs},
+    process::{self, Process, SettingArgs},
 };
 use table::Store;
 
@@ -22,14 +22,18 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let process = Process::start(Arguments::parse().settings.load()?)?;
+async fn main() -> ExitCode {
+    process::exit(run(Arguments::parse()).await)
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let process = Process::start(arguments.settings.load()?)?;
     let config: writer::Config = process.settings.section("pipeline")?;
     let admin = http::bind(&config.admin_listen, "pipeline.admin_listen").await?;
     let store = Store::open(&process.settings.section("table")?).await?;
     store.probe().await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
-    let identity = connect::identity_rule(&process.settings)?;
+    let identity = process.settings.section::<schemas::identity::Config>("dedup")?.identity;
     let parts = writer::Parts { journal, store, identity, clock: process.clock.clone(), health: process.health.clone() };
     let writer = writer::Writer::build(&config, parts).await?;
     process.serve_admin(admin);

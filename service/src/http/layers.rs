@@ -107,7 +107,6 @@ fn is_standard(method: &Method) -> bool {
 }
 
 /// A panic in a handler. Where it happened is in the log line of the panic itself.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is that of `CatchPanicLayer::custom`")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let cause = format!("panic: {}", panic_message(panic.as_ref()));
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", cause).into_response()

@@ -85,6 +85,7 @@ async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, deadlin
 }
 
 /// A client that has already gone is no trouble of ours; a machine out of file handles needs a moment.
+#[expect(clippy::disallowed_methods, reason = "waits for the operating system, whatever the time of day")]
 async fn pause_after(error: &io::Error) {
     if !matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused) {
         tracing::warn!(%error, "cannot accept a connection");

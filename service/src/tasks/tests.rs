@@ -72,8 +72,9 @@ async fn ended_tasks_are_forgotten_when_others_start() {
         tasks.spawn("short", async { Ok::<_, Infallible>(()) });
         tokio::task::yield_now().await;
     }
-    assert!(tasks.running().names.len() < 100);
-    assert_eq!(tasks.running().names.len(), tasks.running().tasks.len());
+    let running = tasks.running();
+    assert!(running.names.len() < 100);
+    assert_eq!(running.names.len(), running.tasks.len());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Clients that are slow, silent or speak HTTP/2.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use axum::{
     Router,
@@ -67,7 +67,7 @@ async fn a_handler_longer_than_the_header_timeout_is_not_cut() {
     let slow = Router::new().route(
         "/slow",
         get(|| async {
-            tokio::time::sleep(SHORT.0 * 3).await;
+            let _elapsed = timeout(SHORT.0 * 3, pending::<()>()).await;
             "done"
         }),
     );
@@ -85,6 +85,20 @@ async fn a_body_that_does_not_arrive_in_time_is_an_error_that_the_handler_can_te
     assert_eq!(whole.text().await.unwrap(), "read 5");
     let too_large = Client::new().post(server.url("/read")).body(vec![b'x'; 2_000]).send().await.unwrap();
     assert_eq!(too_large.text().await.unwrap(), "late: false");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken() {
+    const SETTINGS: u8 = 4;
+    let server = TestServer::start(router(), patient()).await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut frame_head = [0; 9];
+    timeout(SOON, stream.read_exact(&mut frame_head)).await.expect("the server answers").unwrap();
+    assert_eq!(frame_head[3], SETTINGS);
+    drop(stream);
     server.stop().await.unwrap();
 }
 

@@ -1,5 +1,8 @@
 //! The server as a client sees it: a real listener on a free port, real connections.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failure is the message")]
+#![expect(clippy::disallowed_methods, reason = "what a test spawns it joins or aborts itself")]
+
 mod answers;
 mod connections;
 mod stop;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use reqwest::Client;
 use serde::Deserialize;
 
@@ -39,14 +39,16 @@ pub(super) async fn report(client: &Client, url: &str, end: DateTime<Utc>, answe
         let metrics: Metrics = client::send(request, url).await?.json().await?;
         println!("\n{}", table(group_by, &metrics));
     }
-    println!("\nask more:\n  tidemark sql --url {url} \"SELECT path, count(*) AS views FROM events GROUP BY path ORDER BY views DESC LIMIT 5\"");
+    println!(
+        "\nask more:\n  tidemark sql --url {url} \"SELECT path, count(*) AS views FROM events GROUP BY path ORDER BY views DESC LIMIT 5\""
+    );
     println!("  curl '{url}/metrics?group_by=hour'");
     Ok(())
 }
 
 fn table(group_by: &str, metrics: &Metrics) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([group_by, "events", "users"]);
+    table.load_preset(UTF8_BORDERS_ONLY).set_header([group_by, "events", "users"]);
     for group in &metrics.data {
         table.add_row([group.group.clone().unwrap_or_default(), group.total_events.to_string(), group.unique_users.to_string()]);
     }

@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use service::clock::Clock;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -22,6 +23,7 @@ pub(super) struct Answer {
 pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) url: String,
+    pub(super) clock: Clock,
     pub(super) patience: Duration,
     pub(super) bar: ProgressBar,
 }
@@ -45,10 +47,13 @@ impl Sender {
                 Err(trouble) => trouble,
             };
             if started.elapsed() > self.patience {
-                bail!("{trouble}; gave up after {:?} (start it with `./justw up` or `tidemark serve`, or name another address with `--url`)", self.patience);
+                bail!(
+                    "{trouble}; gave up after {:?} (start it with `./justw up` or `tidemark serve`, or name another address with `--url`)",
+                    self.patience
+                );
             }
             self.bar.set_message(format!("{trouble}; trying again"));
-            tokio::time::sleep(pause).await;
+            self.clock.sleep_until(self.clock.now() + pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -59,7 +64,9 @@ impl Sender {
         let Ok(response) = request.send().await else { return Ok(Err(format!("no answer from `{}`", self.url))) };
         match response.status() {
             StatusCode::ACCEPTED => Ok(response.json().await.map_err(|_| "an answer was cut off".to_owned())),
-            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Ok(Err(format!("the server answers {status}"))),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Ok(Err(format!("the server answers {status}")))
+            }
             status => bail!("the server refuses the events with {status}: {}", response.text().await.unwrap_or_default()),
         }
     }

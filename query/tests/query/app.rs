@@ -1,0 +1,172 @@
+//! The role in a temporary folder, on a free port.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::DateTime;
+use query::{Config, Parts, Query};
+use reqwest::{RequestBuilder, Response};
+use schemas::{EventDate, IdentityRule, Sequence, ShardId, tables};
+use serde_json::{Value, json};
+use service::{
+    clock::Clock,
+    health::Health,
+    http::{self, Limits},
+    settings::Settings,
+    tasks::{Stop, StopHandle, Tasks},
+};
+use table::{NewCommit, Store, Table};
+use tempfile::TempDir;
+
+use crate::rows::{self, NOW, Row};
+
+/// How long an answer may take in a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running role. Dropping it ends the server and removes the folder.
+pub(crate) struct TestApp {
+    pub(crate) events: Table,
+    pub(crate) folder: TempDir,
+    base: String,
+    client: reqwest::Client,
+    tasks: Tasks,
+    stop: StopHandle,
+}
+
+/// What every test may change before the start.
+pub(crate) fn config() -> Config {
+    let settings = Settings::load(service::settings::Sources::default()).unwrap();
+    Config { threads: 2, ..settings.section("query").unwrap() }
+}
+
+impl TestApp {
+    /// The role over no rows.
+    pub(crate) async fn empty(config: Config) -> Self {
+        let folder = TempDir::new().unwrap();
+        let url = folder.path().to_str().unwrap();
+        let table: table::Config = serde_json::from_value(json!({"url": url, "s3": {"endpoint": "", "region": "", "access_key_id": "", "secret_access_key": "", "allow_http": false, "create_bucket": false}})).unwrap();
+        let store = Store::open(&table).await.unwrap();
+        let events = Table::open_or_create(&store, "events", tables::events()).await.unwrap();
+        let now = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
+        let parts = Parts { store, identity: IdentityRule::default(), clock: Clock::manual(now), health: Health::new() };
+        let query = query::build(&config, parts).await.unwrap();
+        Self::serve(query, events, folder).await
+    }
+
+    /// The role over three commits of seeded rows, and these rows.
+    pub(crate) async fn seeded() -> (Self, Vec<Row>) {
+        Self::seeded_with(config()).await
+    }
+
+    pub(crate) async fn seeded_with(config: Config) -> (Self, Vec<Row>) {
+        let app = Self::empty(config).await;
+        let mut all = Vec::new();
+        for (seed, sequence) in [(1, 1), (2, 101), (3, 201)] {
+            let rows = rows::seeded(seed, sequence);
+            app.commit(&rows, u64::try_from(sequence).unwrap() + 99).await;
+            all.extend(rows);
+        }
+        (app, all)
+    }
+
+    async fn serve(query: Query, events: Table, folder: TempDir) -> Self {
+        let listener = http::bind("127.0.0.1:0", "query.listen").await.unwrap();
+        let base = format!("http://{}", listener.address());
+        let (stop, signal) = Stop::pair();
+        let tasks = Tasks::new();
+        let settings = Settings::load(service::settings::Sources::default()).unwrap();
+        let limits: Limits = settings.section("http").unwrap();
+        tasks.spawn("http", http::serve(listener, http::layers(query.router()), signal.clone(), limits));
+        query.start(&tasks, &signal);
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { events, folder, base, client, tasks, stop }
+    }
+
+    /// Commits rows of shard 0 up to `tidemark`: a file for each day.
+    pub(crate) async fn commit(&self, rows: &[Row], tidemark: u64) {
+        let mut files = Vec::new();
+        for (day, batch) in rows::batches(rows) {
+            files.push(self.events.write(EventDate(day), &[batch]).await.unwrap());
+        }
+        let base = self.events.snapshot().await.unwrap();
+        self.events.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark) }).await.unwrap();
+    }
+
+    /// A GET with parameters that need no escaping by the caller.
+    pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.base)).query(parameters)
+    }
+
+    /// The JSON of a GET that must succeed.
+    pub(crate) async fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+        let response = self.get(path, parameters).send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, 200, "{path} {parameters:?}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The status and the problem of a GET that must fail.
+    pub(crate) async fn problem(&self, path: &str, parameters: &[(&str, &str)]) -> (u16, Value) {
+        problem_of(self.get(path, parameters).send().await.unwrap()).await
+    }
+
+    /// A statement, as text in a body.
+    pub(crate) fn post(&self, url: &str, sql: &str) -> RequestBuilder {
+        self.client.post(format!("{}{url}", self.base)).body(sql.to_owned())
+    }
+
+    /// The rows of a statement that must succeed.
+    pub(crate) async fn sql(&self, sql: &str) -> Vec<Value> {
+        let response = self.post("/sql?format=json", sql).send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, 200, "{sql}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The status and the problem of a statement that must fail.
+    pub(crate) async fn sql_problem(&self, sql: &str) -> (u16, Value) {
+        problem_of(self.post("/sql", sql).send().await.unwrap()).await
+    }
+
+    /// Ends the server and waits until everything has ended.
+    pub(crate) async fn end(self) {
+        self.stop.stop();
+        self.tasks.join(PATIENCE).await.unwrap();
+    }
+}
+
+pub(crate) async fn problem_of(response: Response) -> (u16, Value) {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let status = response.status().as_u16();
+    let problem: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert_eq!(problem["status"], status);
+    assert!(problem["request_id"].is_string() && problem["code"].is_string() && problem["error"] == problem["detail"], "{problem}");
+    (status, problem)
+}
+
+/// The model's counts: events, and different users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) total: u64,
+    pub(crate) unique: u64,
+}
+
+pub(crate) fn counts<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Counts {
+    let mut users = std::collections::HashSet::new();
+    let mut total = 0;
+    for row in rows {
+        total += 1;
+        users.extend(row.user_id.as_deref());
+    }
+    Counts { total, unique: users.len() as u64 }
+}
+
+/// The model's groups. A row is in the group of each of its keys.
+pub(crate) fn grouped<'a, K: Ord>(rows: impl IntoIterator<Item = &'a Row>, keys: impl Fn(&Row) -> Vec<K>) -> BTreeMap<K, Counts> {
+    let mut groups: BTreeMap<K, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        for key in keys(row) {
+            groups.entry(key).or_default().push(row);
+        }
+    }
+    groups.into_iter().map(|(key, rows)| (key, counts(rows))).collect()
+}

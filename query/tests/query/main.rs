@@ -1,0 +1,10 @@
+//! The role as a whole: real tables in a temporary folder, the real build, real HTTP on a free port. Answers are compared with
+//! a plain Rust model over the same rows.
+
+mod app;
+mod formats;
+mod limits;
+mod metrics;
+mod rows;
+mod sql;
+mod stats;

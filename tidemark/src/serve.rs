@@ -1,0 +1,62 @@
+//! `tidemark serve`: ingest, pipeline and query in one process, on one port, over one journal and one store.
+
+use std::sync::Arc;
+
+use journal::Journal;
+use pipeline::{connect, ingest, writer};
+use schemas::identity;
+use serde::Deserialize;
+use service::{http, process::Process, settings::Settings};
+use table::Store;
+
+/// Section `[serve]`; `config/tidemark.toml` explains each key.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ServeConfig {
+    /// Everything public.
+    pub(crate) listen: String,
+    /// Prometheus and health.
+    pub(crate) admin_listen: String,
+}
+
+/// Runs the three roles until SIGTERM or ctrl-c.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let process = Process::start(settings)?;
+    let config: ServeConfig = process.settings.section("serve")?;
+    let public = http::bind(&config.listen, "serve.listen").await?;
+    let admin = http::bind(&config.admin_listen, "serve.admin_listen").await?;
+    let Roles { ingest, writer, query } = build(&process).await?;
+
+    tracing::info!(address = %public.address(), "everything is at http://{}", public.address());
+    process.serve_admin(admin);
+    process.serve("public", public, ingest.router().merge(query.router()));
+    ingest.start(&process.tasks, &process.stop);
+    writer.start(&process.tasks, &process.stop);
+    query.start(&process.tasks, &process.stop);
+    process.run().await.map_err(anyhow::Error::from_boxed)
+}
+
+struct Roles {
+    ingest: ingest::Ingest,
+    writer: writer::Writer,
+    query: query::Query,
+}
+
+/// Reads every section, connects and opens what the roles share, then puts each together; nothing runs yet.
+async fn build(process: &Process) -> anyhow::Result<Roles> {
+    let Process { settings, clock, health, .. } = process;
+    let identity = settings.section::<identity::Config>("dedup")?.identity;
+    let (ingest, writer, query) = (settings.section("ingest")?, settings.section("pipeline")?, settings.section("query")?);
+    let table = settings.section("table")?;
+    let journal: Arc<dyn Journal> = Arc::new(connect::journal(settings).await?);
+    let store = Store::open(&table).await?;
+    store.probe().await?;
+
+    let (clock, health) = (|| clock.clone(), || health.clone());
+    let parts = ingest::Parts { journal: Arc::clone(&journal), identity: identity.clone(), clock: clock(), health: health() };
+    let ingest = ingest::Ingest::build(&ingest, parts);
+    let parts = writer::Parts { journal, store: store.clone(), identity: identity.clone(), clock: clock(), health: health() };
+    let writer = writer::Writer::build(&writer, parts).await?;
+    let parts = query::Parts { store, identity, clock: clock(), health: health() };
+    let query = query::build(&query, parts).await?;
+    Ok(Roles { ingest, writer, query })
+}

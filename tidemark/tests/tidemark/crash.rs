@@ -1,0 +1,65 @@
+//! What got a 2xx stays, whatever is killed.
+
+use std::time::Duration;
+
+use testkit::{NatsServer, until};
+
+use crate::process::{Tidemark, good};
+
+const EVENTS: &str = "60000";
+
+/// Waits until some of the demo is in the table, so that what follows happens in the middle of it.
+async fn in_the_middle(tidemark: &Tidemark) {
+    let client = reqwest::Client::new();
+    until("the first commit of the demo", Duration::from_secs(20), || async {
+        let answer = client.get(format!("{}/sql?format=csv&q=SELECT%20count(*)%20FROM%20events", tidemark.url)).send().await.ok()?;
+        let text = answer.text().await.ok()?;
+        (text.lines().nth(1)?.parse::<u64>().ok()? > 0).then_some(())
+    })
+    .await;
+}
+
+fn is_complete(tidemark: &Tidemark) {
+    assert_eq!(tidemark.sql("SELECT count(DISTINCT event_id) FROM events"), EVENTS, "every event is there");
+    let repeated = tidemark.sql("SELECT count(*) - count(DISTINCT _sequence * 100000 + _index) FROM events");
+    assert_eq!(repeated, "0", "no position stands twice");
+}
+
+#[tokio::test]
+async fn a_demo_survives_kill_9_of_tidemark_in_its_middle() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    let mut demo = tidemark.demo(&["--events", EVENTS, "--batch", "20", "--connections", "4"]);
+    in_the_middle(&tidemark).await;
+    tidemark.kill();
+    assert!(demo.try_wait().unwrap().is_none(), "the kill came in the middle");
+    tidemark.restart().await;
+    good(&demo.wait_with_output().unwrap());
+    is_complete(&tidemark);
+}
+
+#[tokio::test]
+async fn a_demo_survives_kill_9_of_nats_in_its_middle_without_a_restart_of_tidemark() {
+    let mut nats = NatsServer::start().await;
+    let tidemark = Tidemark::start(&nats).await;
+    let mut demo = tidemark.demo(&["--events", EVENTS, "--batch", "20", "--connections", "4"]);
+    in_the_middle(&tidemark).await;
+    nats.kill();
+    assert!(demo.try_wait().unwrap().is_none(), "the kill came in the middle");
+    nats.restart().await;
+    good(&demo.wait_with_output().unwrap());
+    is_complete(&tidemark);
+}
+
+#[tokio::test]
+async fn a_stop_under_load_is_quick_and_loses_nothing() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    let mut demo = tidemark.demo(&["--events", EVENTS, "--batch", "20", "--connections", "4"]);
+    in_the_middle(&tidemark).await;
+    assert!(tidemark.terminate().await, "it ends with exit code 0");
+    assert!(demo.try_wait().unwrap().is_none(), "the stop came in the middle");
+    tidemark.restart().await;
+    good(&demo.wait_with_output().unwrap());
+    is_complete(&tidemark);
+}

@@ -1,0 +1,29 @@
+//! DuckDB as an independent reader of the Delta table.
+
+use std::process::Command;
+
+use testkit::{S3Server, tool};
+
+use crate::process::good;
+
+/// The answer of DuckDB over `events` at `location`, first column of the first row.
+pub(crate) fn ask(location: &str, s3: Option<&S3Server>, statement: &str) -> String {
+    let extension = |name: &str| format!("LOAD '{}';", tool(&format!("{name}.duckdb_extension")).canonicalize().unwrap().display());
+    let secret = s3.map(secret).unwrap_or_default();
+    let script = format!(
+        "SET autoinstall_known_extensions = false; {} {} {secret} CREATE VIEW events AS SELECT * FROM delta_scan('{location}'); {statement};",
+        extension("delta"),
+        extension("httpfs")
+    );
+    let output = Command::new(tool("duckdb")).args(["-no-init", "-bail", "-csv", "-noheader", "-c", &script]).output().unwrap();
+    good(&output).lines().last().unwrap_or_default().to_owned()
+}
+
+fn secret(s3: &S3Server) -> String {
+    format!(
+        "CREATE SECRET (TYPE s3, URL_STYLE 'path', USE_SSL false, REGION 'us-east-1', ENDPOINT '{}', KEY_ID '{}', SECRET '{}');",
+        s3.endpoint().trim_start_matches("http://"),
+        s3.access_key(),
+        s3.secret_key()
+    )
+}

@@ -1,0 +1,140 @@
+//! `tidemark serve` and the other commands as child processes.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use testkit::{NatsServer, S3Server, free_port, until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tidemark");
+
+/// A running `tidemark serve` on free ports; ended on drop.
+pub(crate) struct Tidemark {
+    child: Child,
+    folder: TempDir,
+    pub(crate) url: String,
+    settings: Vec<String>,
+}
+
+impl Tidemark {
+    /// On a local folder.
+    pub(crate) async fn start(nats: &NatsServer) -> Self {
+        let folder = TempDir::new().unwrap();
+        let table = format!("table.url={}", folder.path().join("lake").display());
+        Self::start_with(nats, folder, vec![table]).await
+    }
+
+    /// On a bucket that does not exist yet.
+    pub(crate) async fn start_on_s3(nats: &NatsServer, s3: &S3Server) -> Self {
+        let settings = vec![
+            "table.url=s3://tidemark/lake".to_owned(),
+            format!("table.s3.endpoint={}", s3.endpoint()),
+            format!("table.s3.access_key_id={}", s3.access_key()),
+            format!("table.s3.secret_access_key={}", s3.secret_key()),
+            "table.s3.allow_http=true".to_owned(),
+        ];
+        Self::start_with(nats, TempDir::new().unwrap(), settings).await
+    }
+
+    async fn start_with(nats: &NatsServer, folder: TempDir, mut settings: Vec<String>) -> Self {
+        let listen = format!("127.0.0.1:{}", free_port());
+        settings.extend([format!("nats.url={}", nats.url()), format!("nats.monitoring_url={}", nats.monitoring_url())]);
+        settings.extend([format!("serve.listen={listen}"), "serve.admin_listen=127.0.0.1:0".to_owned()]);
+        let child = spawn(&settings, folder.path());
+        let mut tidemark = Self { child, folder, url: format!("http://{listen}"), settings };
+        tidemark.ready().await;
+        tidemark
+    }
+
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end with SIGTERM; true when it ends well.
+    pub(crate) async fn terminate(&mut self) -> bool {
+        assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap().success());
+        let child = &mut self.child;
+        until("the process to end", Duration::from_secs(12), || std::future::ready(child.try_wait().unwrap())).await.success()
+    }
+
+    /// Starts it again with the same settings.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(&self.settings, self.folder.path());
+        self.ready().await;
+    }
+
+    /// Where the tables are on disk.
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.folder.path().join("lake")
+    }
+
+    /// A `tidemark demo` against it.
+    pub(crate) fn demo(&self, arguments: &[&str]) -> Child {
+        let mut command = tidemark(&["demo", "--url", &self.url]);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The first column of the first row of a question.
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        let output = tidemark(&["sql", "--url", &self.url, "--format", "csv", statement]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().nth(1).unwrap().to_owned()
+    }
+
+    async fn ready(&mut self) {
+        let client = reqwest::Client::new();
+        let (child, url, log) = (&mut self.child, format!("{}/readyz", self.url), self.folder.path().join("log"));
+        until("tidemark to be ready", Duration::from_secs(30), || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "tidemark ended:\n{}", std::fs::read_to_string(&log).unwrap());
+            let request = client.get(&url).send();
+            async { request.await.is_ok_and(|answer| answer.status().is_success()).then_some(()) }
+        })
+        .await;
+    }
+}
+
+impl Drop for Tidemark {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("tidemark said:\n{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+        }
+    }
+}
+
+/// A command of the binary, without the environment's settings.
+pub(crate) fn tidemark(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).stdin(Stdio::null());
+    for name in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("TIDEMARK_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a command printed, when it ended well.
+pub(crate) fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn spawn(settings: &[String], folder: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = tidemark(&["serve"]);
+    settings.iter().for_each(|setting| {
+        command.args(["--set", setting]);
+    });
+    command.current_dir(folder).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
