@@ -53,6 +53,12 @@ demo *arguments:
 sql query:
     @scripts/stack.sh tidemark sql "$1"
 
+# Any command of the operator's binary: just tidemark config show
+[group('use')]
+[no-exit-message]
+tidemark *arguments:
+    @scripts/stack.sh tidemark "$@"
+
 # Ask DuckDB, which reads the same table without Tidemark
 [group('use')]
 [no-exit-message]

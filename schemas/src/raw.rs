@@ -94,7 +94,7 @@ pub enum Value<'a> {
     /// A text, borrowed unless it has escapes.
     Text(Cow<'a, str>),
     /// A list: its first elements, and how many there are.
-    List(Vec<Value<'a>>, usize),
+    List(Vec<Self>, usize),
     /// An object whose content nobody needs.
     Object,
 }

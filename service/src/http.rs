@@ -1,6 +1,6 @@
 //! The HTTP server: bind early, serve late, stop gently.
 //!
-//! [`bind`] takes the address, [`layers`] gives a finished router what every answer must have, [`serve`] runs it until a stop is
+//! [`bind`] takes the address, [`layers()`] gives a finished router what every answer must have, [`serve`] runs it until a stop is
 //! requested. It is hyper under axum rather than `axum::serve`, because a client must not hold a connection without sending a
 //! request (FACTS: `axum::serve` has no header timeout).
 

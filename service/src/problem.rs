@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457), the only shape in which an error leaves the process.
 //!
-//! A handler returns a [`Problem`]; [`crate::http::layers`] adds the request's id to it and logs the cause of a 500. What a 5xx
+//! A handler returns a [`Problem`]; [`crate::http::layers()`] adds the request's id to it and logs the cause of a 500. What a 5xx
 //! tells the client is written for the client: a cause is logged, never sent.
 
 use std::{borrow::Cow, error::Error};
@@ -152,7 +152,7 @@ impl Problem {
     }
 }
 
-/// The answer still carries the problem as an extension, from which [`crate::http::layers`] completes it.
+/// The answer still carries the problem as an extension, from which [`crate::http::layers()`] completes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status(), self.body(None)).into_response();

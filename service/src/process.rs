@@ -106,7 +106,7 @@ impl Process {
     /// The first task that failed, or those that did not end in time.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), JoinError> {
         tokio::select! {
-            () = signal => tracing::info!("stopping"),
+            () = signal => {}
             failure = self.tasks.failed() => report(&failure),
         }
         self.stop_handle.stop();

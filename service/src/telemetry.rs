@@ -26,7 +26,8 @@ pub struct LogConfig {
     pub format: Format,
 }
 
-/// A level, or levels per module: `info`, `info,journal=debug`.
+/// A level, or levels per module: `info`, `info,journal=debug`. A level without a module is for Tidemark's own modules;
+/// libraries, unless named, say no more than warnings: some of them report every commit at `info`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Level(String);
@@ -72,6 +73,8 @@ const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Upper bounds of all others: bytes, rows, events.
 const COUNTS: [f64; 14] =
     [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 134_217_728.0];
+/// The crates and binaries of this workspace.
+const OWN_MODULES: [&str; 8] = ["schemas", "journal", "table", "service", "pipeline", "ingest", "query", "tidemark"];
 /// How often recorded values are folded into the histograms, so that they take no memory while nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -80,11 +83,11 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it has been called before.
 pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
-    let filter = EnvFilter::new(&config.level.0);
+    let filter = EnvFilter::new(config.level.directives());
     let registry = tracing_subscriber::registry().with(filter);
     match config.format.is_text() {
         true => registry.with(fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal())).try_init()?,
-        false => registry.with(fmt::layer().json().flatten_event(true).with_writer(stderr)).try_init()?,
+        false => registry.with(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(stderr)).try_init()?,
     }
     std::panic::set_hook(Box::new(log_panic));
     Ok(Telemetry { prometheus: prometheus()?.install_recorder()? })
@@ -122,6 +125,21 @@ impl Format {
             Self::Text => true,
             Self::Json => false,
         }
+    }
+}
+
+impl Level {
+    /// The level in the language of the filter, the general part first, so that a named module overrides it.
+    fn directives(&self) -> String {
+        let (named, general): (Vec<_>, Vec<_>) = self.0.split(',').map(str::to_owned).partition(|part| part.contains('='));
+        general.iter().map(|level| for_own_modules(level)).chain(named).collect::<Vec<_>>().join(",")
+    }
+}
+
+fn for_own_modules(level: &str) -> String {
+    match level {
+        "off" | "error" | "warn" => level.to_owned(),
+        _ => format!("warn,{}", OWN_MODULES.map(|module| format!("{module}={level}")).join(",")),
     }
 }
 
@@ -163,6 +181,16 @@ mod tests {
         for (text, part) in [("", ""), ("verbose", "verbose"), ("info,journal", "journal"), ("journal=loud", "journal=loud")] {
             assert_eq!(Level::try_from(text.to_owned()), Err(ParseLevelError { part: part.to_owned() }));
         }
+    }
+
+    #[test]
+    fn a_general_level_leaves_libraries_at_warn_and_a_named_module_overrides_it() {
+        let directives = |text: &str| Level(text.to_owned()).directives();
+        assert_eq!(directives("off"), "off");
+        let own = "schemas=info,journal=info,table=info,service=info,pipeline=info,ingest=info,query=info,tidemark=info";
+        assert_eq!(directives("journal=debug,info,async_nats=trace"), format!("warn,{own},journal=debug,async_nats=trace"));
+        let shown = EnvFilter::new(directives("journal=debug,info")).to_string();
+        assert!(shown.contains("journal=debug") && !shown.contains("journal=info"), "{shown}");
     }
 
     #[test]

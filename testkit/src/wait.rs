@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 /// Asks `condition` every 20 ms until it gives a value; panics with `what` after `deadline`.
+#[expect(clippy::disallowed_methods, reason = "tests wait for real processes, on the real clock")]
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, deadline: Duration, mut condition: impl FnMut() -> F) -> T {
     let end = tokio::time::Instant::now() + deadline;
     loop {

@@ -66,6 +66,7 @@ enum Outcome {
 }
 
 impl Publication<'_> {
+    #[expect(clippy::disallowed_methods, reason = "a pause between tries of a real server, on the clock of its timeouts")]
     async fn try_until_answered(&self, patience: Duration) -> Result<Sequence, PublishError> {
         loop {
             match self.try_once(patience).await {

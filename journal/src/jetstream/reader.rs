@@ -87,6 +87,7 @@ impl Reader {
     }
 
     /// Tries until there is a consumer, or an error that waiting cannot repair. Says once that it waits.
+    #[expect(clippy::disallowed_methods, reason = "a pause between tries of a real server, on the clock of its timeouts")]
     async fn wait_for_consumer(&mut self) -> Result<Consumer, Error> {
         let mut waits = false;
         loop {

@@ -9,7 +9,7 @@ use schemas::{
     Violation,
     raw::{self, Body},
 };
-use service::problem::Problem;
+use service::{http::BodyTimeout, problem::Problem};
 
 use super::answer::not_json;
 
@@ -90,6 +90,11 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
             "the body is larger than `ingest.max_body` allows; send fewer events in one request",
+        ),
+        _ if BodyTimeout::caused(rejection) => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "the body did not arrive within `http.body_timeout`; nothing was stored, send it again",
         ),
         status if status.is_server_error() => Problem::internal(rejection),
         _ => Problem::new(StatusCode::BAD_REQUEST, "unreadable_body", "the body did not arrive whole, or its content encoding is broken"),

@@ -1,11 +1,16 @@
 //! A stop: requests in flight finish, new ones are refused, and it does not take for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    process::{Command, id},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use service::{
     http::{Limits, StopTimeout},
     settings::Interval,
+    tasks::Stop,
 };
 use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
@@ -60,4 +65,13 @@ async fn what_does_not_finish_in_time_is_cut_and_counted() {
     gate.begun.notified().await;
     assert_eq!(server.stop().await, Err(StopTimeout { connections: 1, after }));
     assert!(in_flight.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn sigterm_is_a_request_to_stop() {
+    let stop = Stop::on_signal().unwrap();
+    assert!(!stop.is_requested());
+    let sent = Command::new("kill").args(["-TERM", &id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    timeout(SOON, stop.requested()).await.expect("the signal arrives");
 }
