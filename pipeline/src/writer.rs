@@ -1,15 +1,16 @@
 //! The binary `pipeline`: journal to table. One task for each shard, whose only memory is the table's tidemark.
 //!
 //! ```text
-//! Delivery --Rows--> OpenBatch --(rows, bytes or age)--> Batch --sort by day--> DataFiles --> Commit + tidemark
-//!     ^                                                                                          |
-//!     +------------------------- starts again at tidemark + 1 <--- fenced, gap, error -----------+
+//! Delivery --Rows--> [repeats out] --> OpenBatch --(rows, bytes or age)--> Batch --by day--> DataFiles --> Commit + tidemark
+//!     ^                                    |                                                                  |
+//!     |                                    +--> tail: what queries see before it is committed                 |
+//!     +------------------------- starts again at tidemark + 1 <--- fenced, gap, error ------------------------+
 //! ```
 
 use std::sync::Arc;
 
 use journal::Journal;
-use schemas::{Rules, ShardId, tables};
+use schemas::{Rules, tables};
 use service::{
     clock::Clock,
     health::Health,
@@ -17,18 +18,24 @@ use service::{
 };
 use table::{Store, Table};
 
-use self::{committer::Committer, rows::Reader, shard_writer::ShardWriter};
+use self::{committer::Committer, history::History, rows::Reader, shard_writer::ShardWriter};
 use crate::journal_watch::JournalWatch;
 
 mod batch;
 mod committer;
 mod config;
+mod dedup;
 mod foreign;
+mod history;
 mod open_batch;
 mod rows;
+mod runs;
+mod shard;
 mod shard_writer;
+mod tail;
 
-pub use config::Config;
+pub use config::{Config, Dedup};
+pub use tail::Board;
 
 /// What the role needs from the process it lives in.
 pub struct Parts {
@@ -36,8 +43,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// Where tables lie.
     pub store: Store,
-    /// What makes two events the same.
-    pub identity: schemas::IdentityRule,
+    /// What makes two events the same, and the memory to know it.
+    pub dedup: Dedup,
     /// Ages of batches.
     pub clock: Clock,
     /// Gets the checks `journal`, `table` and `pipeline`.
@@ -47,6 +54,7 @@ pub struct Parts {
 /// The role, built and not yet running.
 pub struct Writer {
     shards: Vec<ShardWriter>,
+    board: Board,
     watch: JournalWatch,
 }
 
@@ -56,22 +64,34 @@ impl Writer {
     /// # Errors
     /// When the store cannot hold the tables, or a table is not ours.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, table::Error> {
-        let Parts { journal, store, identity, clock, health } = parts;
+        let Parts { journal, store, dedup, clock, health } = parts;
+        let identity = dedup.identity;
         let events = Table::open_or_create(&store, "events", tables::events()).await?;
         let quarantine = Table::open_or_create(&store, "quarantine", tables::quarantine()).await?;
         let watch = JournalWatch::new(Arc::clone(&journal), clock.clone(), &health);
+        let history = History::new(events.clone(), identity.clone());
         let reader = Reader::new(identity, Rules::default().for_foreign_messages());
-        let shard_writer = |shard| ShardWriter {
+        let (board, signs) = Board::new(journal.shards());
+        let shard_writer = |(shard, sign)| ShardWriter {
             shard,
             limits: config.limits(),
             journal: Arc::clone(&journal),
             reader: reader.clone(),
+            dedup_bytes: dedup.memory.as_usize() / usize::from(journal.shards()),
+            history: history.clone(),
             committer: Committer::new(shard, events.clone(), quarantine.clone(), clock.clone(), health.check("table")),
             clock: clock.clone(),
             check: health.check("pipeline"),
+            sign,
         };
-        let shards = (0..journal.shards()).map(ShardId).map(shard_writer).collect();
-        Ok(Self { shards, watch })
+        let shards = signs.into_iter().map(shard_writer).collect();
+        Ok(Self { shards, board, watch })
+    }
+
+    /// The tails of this process.
+    #[must_use]
+    pub fn tails(&self) -> Board {
+        self.board.clone()
     }
 
     /// Starts one task for each shard. On `stop` each commits what it has and ends.

@@ -1,7 +1,7 @@
 //! Where queries run: threads and memory of their own.
 //!
 //! A runtime apart from the one that serves HTTP, so that a heavy query never slows the door; one memory pool that all queries
-//! share; a deadline that aborts a query with everything it started. A client that goes away aborts its query, too.
+//! share; a deadline that ends a query with everything it started. A client that goes away ends its query, too.
 
 use std::{future::Future, sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -15,13 +15,19 @@ use datafusion::{
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Config, Error, provider::store_url};
+use crate::{Config, Error, cancel::Cancel, provider::store_url};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The stack of a query's thread, in address space; memory is taken only for what is used. A plan of the greatest depth that
+/// [`crate::sql`] lets through fits into a quarter of it.
+const STACK_BYTES: usize = 8 << 20;
+/// The syntax tree of a refused statement can be half as deep as its text is long, and is dropped recursively.
+const STACK_BYTES_PER_SQL_BYTE: usize = 128;
 
 /// The threads and the memory of all queries.
 pub(crate) struct Engine {
@@ -39,7 +45,9 @@ impl Engine {
             0 => available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("query").enable_all().build()?;
+        let stack_bytes = STACK_BYTES.max(config.max_sql.as_usize().saturating_mul(STACK_BYTES_PER_SQL_BYTE));
+        let runtime =
+            Builder::new_multi_thread().worker_threads(threads).thread_name("query").thread_stack_size(stack_bytes).enable_all().build()?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory.as_usize())))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -68,28 +76,57 @@ impl Engine {
         asked.map_or(self.timeout, |asked| asked.min(self.timeout))
     }
 
-    /// Starts work on the queries' threads; dropping the handle aborts it.
-    pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    /// Starts work on the queries' threads. Dropping the task before it has ended aborts it, and cancels what does not wait.
+    pub(crate) fn spawn<T: Send + 'static>(&self, cancel: Cancel, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
         let runtime = self.runtime.as_ref().expect("the runtime is there until the engine is dropped");
-        AbortOnDropHandle::new(runtime.spawn(work))
+        Task { handle: AbortOnDropHandle::new(runtime.spawn(work)), cancel }
     }
 
-    /// Runs work on the queries' threads to its end, or aborts it after `limit`.
+    /// Runs work on the queries' threads to its end, or ends it after `limit`.
     ///
     /// # Errors
     /// Those of the work; [`Error::TimedOut`].
-    pub(crate) async fn run<T: Send + 'static>(&self, limit: Duration, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
-        match timeout(limit, self.spawn(work)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panicked)) => Err(Error::Panicked(panicked)),
-            Err(_elapsed) => Err(Error::TimedOut { after: limit }),
-        }
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        cancel: Cancel,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let mut task = self.spawn(cancel, work);
+        Deadline::after(limit).keep(&mut task.handle).await?.map_err(Error::Panicked)?
+    }
+}
+
+/// When a query must have ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// `limit` from now.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
     }
 
-    /// How many tasks of queries are alive.
-    #[cfg(test)]
-    pub(crate) fn alive_tasks(&self) -> usize {
-        self.runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+    /// Waits for work, but not beyond the deadline.
+    pub(crate) async fn keep<T>(self, work: impl Future<Output = T>) -> Result<T, Error> {
+        timeout_at(self.at, work).await.map_err(|_elapsed| Error::TimedOut { after: self.limit })
+    }
+}
+
+/// Work that runs on the queries' threads.
+pub(crate) struct Task<T> {
+    handle: AbortOnDropHandle<T>,
+    cancel: Cancel,
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if !self.handle.is_finished() {
+            self.cancel.give();
+        }
     }
 }
 

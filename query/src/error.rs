@@ -42,6 +42,9 @@ pub(crate) enum Error {
     /// A defect of ours: a query panicked.
     #[error("a query ended without an answer")]
     Panicked(#[source] tokio::task::JoinError),
+    /// A defect of ours, or a stop of the process: the rest of a stream does not come.
+    #[error("the rest of an answer does not come")]
+    BrokenOff,
     /// A defect of ours: an answer cannot be written.
     #[error("an answer cannot be written")]
     Unwritable(#[source] serde_json::Error),
@@ -70,8 +73,13 @@ impl From<DataFusionError> for Error {
 /// Whether reading failed, and not the query.
 pub(crate) fn is_of_the_store(root: &DataFusionError) -> bool {
     match root {
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) | DataFusionError::External(_) => true,
-        DataFusionError::ArrowError(error, _) => matches!(**error, ArrowError::ExternalError(_) | ArrowError::IoError(..) | ArrowError::ParquetError(_) | ArrowError::IpcError(_)),
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) | DataFusionError::External(_) => {
+            true
+        }
+        DataFusionError::ArrowError(error, _) => matches!(
+            **error,
+            ArrowError::ExternalError(_) | ArrowError::IoError(..) | ArrowError::ParquetError(_) | ArrowError::IpcError(_)
+        ),
         _ => false,
     }
 }
@@ -80,22 +88,27 @@ impl Error {
     /// The answer of the contract.
     pub(crate) fn problem(&self) -> Problem {
         match self {
-            Self::Parameter(error) => Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", error.to_string()).with_extension("parameter", error.name.as_str()),
+            Self::Parameter(error) => Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", error.to_string())
+                .with_extension("parameter", error.name.as_str()),
             Self::Statement(error) => error.problem(),
             Self::NotVisible(source) => {
                 let detail = format!("{source}; ask again, or without `at_least`");
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "position_not_visible", detail).with_retry_after(RETRY_AFTER_SECONDS)
             }
             Self::TimedOut { after } => {
-                let detail = format!("the query was stopped after {after:?}; ask about a shorter time range or with a filter, or raise `query.timeout`");
+                let detail = format!(
+                    "the query was stopped after {after:?}; ask about a shorter time range or with a filter, or raise `query.timeout`"
+                );
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "query_timeout", detail).with_retry_after(RETRY_AFTER_SECONDS)
             }
             Self::OutOfMemory(_) => {
                 let detail = "the query needs more memory than `query.memory` leaves it; ask about a shorter time range, group by less, use `approx_distinct` or `uniques=approx`, or raise the setting";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "out_of_memory", detail)
             }
-            Self::Unavailable(source) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tables_unavailable", UNAVAILABLE).with_retry_after(RETRY_AFTER_SECONDS).with_cause(chain(source.as_ref())),
-            Self::Engine(_) | Self::Panicked(_) | Self::Unwritable(_) => Problem::internal(self),
+            Self::Unavailable(source) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tables_unavailable", UNAVAILABLE)
+                .with_retry_after(RETRY_AFTER_SECONDS)
+                .with_cause(chain(source.as_ref())),
+            Self::Engine(_) | Self::Panicked(_) | Self::BrokenOff | Self::Unwritable(_) => Problem::internal(self),
         }
     }
 }

@@ -21,6 +21,7 @@ use table::Store;
 use tokio::time::{Instant, timeout};
 
 mod buckets;
+mod cancel;
 mod cut;
 mod engine;
 mod error;
@@ -111,7 +112,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
     let tables = parts.health.check("table");
     let lake = Lake::open(&parts.store).await?;
     let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;
-    let sessions = Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
+    let sessions =
+        Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
     tables.up();
     let (max_rows, max_sql_bytes) = (config.max_rows, config.max_sql.as_usize());
     Ok(Query(Arc::new(Shared { lake, sessions, engine, clock: parts.clock, tables, max_rows, max_sql_bytes })))

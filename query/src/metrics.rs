@@ -14,6 +14,7 @@ use self::{
 };
 use crate::{
     Query,
+    cancel::Cancel,
     cut::Cut,
     error::Error,
     reply::{self, X_TRUNCATED},
@@ -29,7 +30,7 @@ pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response
     let question = MetricsQuestion::read(&uri, Limits { now: query.now(), max_groups: query.max_rows() })?;
     let limit = query.engine().timeout(None);
     let answered = answer(query.clone(), question, began);
-    let (cut, answer, is_truncated) = query.engine().run(limit, answered).await?;
+    let (cut, answer, is_truncated) = query.engine().run(limit, Cancel::default(), answered).await?;
     let mut response = reply::json(&cut, &answer)?;
     response.headers_mut().insert(X_TRUNCATED, reply::flag(is_truncated));
     Ok(response)

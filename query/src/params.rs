@@ -83,14 +83,21 @@ impl Params {
     pub(crate) fn instant(&self, name: &str) -> Result<Option<Timestamp>, BadParameter> {
         let Some(text) = self.text(name) else { return Ok(None) };
         parse_instant(text).map(Some).ok_or_else(|| {
-            BadParameter::new(name, format!("`{text}` is no time; send seconds or milliseconds since 1970, or RFC 3339 text such as `2026-11-21T09:30:00Z`"))
+            BadParameter::new(
+                name,
+                format!("`{text}` is no time; send seconds or milliseconds since 1970, or RFC 3339 text such as `2026-11-21T09:30:00Z`"),
+            )
         })
     }
 
     /// Positions from 2xx answers, joined by commas.
     pub(crate) fn positions(&self, name: &str) -> Result<Vec<Position>, BadParameter> {
         let texts = self.text(name).into_iter().flat_map(|text| text.split(','));
-        texts.map(|text| text.trim().parse().map_err(|error: schemas::position::ParsePositionError| BadParameter::new(name, error.to_string()))).collect()
+        texts
+            .map(|text| {
+                text.trim().parse().map_err(|error: schemas::position::ParsePositionError| BadParameter::new(name, error.to_string()))
+            })
+            .collect()
     }
 }
 
@@ -116,7 +123,11 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
     Some(Timestamp(us)).filter(|instant| (EARLIEST..=LATEST).contains(instant))
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a float has no more precision to keep; the range is checked")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "a float has no more precision to keep; the range is checked"
+)]
 fn float_us(number: f64) -> Option<i64> {
     let unit = unit_us(number.abs())?;
     let whole = number.trunc();

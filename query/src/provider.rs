@@ -3,7 +3,8 @@
 //! A plain Parquet scan over the files that may hold matching rows: nothing is listed, nothing is looked up. Files are
 //! skipped by day and by the ranges of the Delta log before any is opened; row groups and pages by the statistics inside.
 //! Filters stay `Inexact`, so DataFusion filters the rows again and a range that is too wide costs time, never an answer.
-//! The number of rows is exact, so that `COUNT(*)` of everything reads no file.
+//! The number of rows is exact, so that `COUNT(*)` of everything reads no file; ranges are not given as statistics, because the
+//! log rounds them.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use datafusion::{
 use schemas::tables::EVENT_DATE;
 use table::{DataFile, Snapshot};
 
-use crate::pruning::{bounds, may_match};
+use crate::pruning::may_match;
 
 /// Under which name the store of the tables is registered with DataFusion.
 pub(crate) fn store_url() -> ObjectStoreUrl {
@@ -69,7 +70,7 @@ impl Committed {
             e_tag: None,
             version: None,
         };
-        let mut known = bounds(file, self.layout.file_schema()).to_inexact();
+        let mut known = Statistics::new_unknown(self.layout.file_schema());
         known.num_rows = Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX));
         Ok(PartitionedFile::new_from_meta(meta)
             .with_partition_values(vec![ScalarValue::Date32(Some(file.date.0))])
@@ -79,7 +80,8 @@ impl Committed {
     fn source(&self, state: &dyn Session) -> Result<ParquetSource> {
         let runtime = state.runtime_env();
         let global = state.config_options().execution.parquet.clone();
-        let footers = CachedParquetFileReaderFactory::new(runtime.object_store(store_url())?, runtime.cache_manager.get_file_metadata_cache());
+        let footers =
+            CachedParquetFileReaderFactory::new(runtime.object_store(store_url())?, runtime.cache_manager.get_file_metadata_cache());
         let footer_bytes = global.metadata_size_hint;
         let source = ParquetSource::new(self.layout.clone())
             .with_table_parquet_options(TableParquetOptions { global, ..TableParquetOptions::default() })
@@ -118,7 +120,13 @@ impl TableProvider for Committed {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let places = self.places(projection)?;
         let files = may_match(self.snapshot.files(), &self.schema, filters, state);
         tracing::debug!(files = self.snapshot.files().len(), scanned = files.len(), "files chosen");

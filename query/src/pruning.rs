@@ -2,15 +2,17 @@
 //!
 //! The ranges in the Delta log may be wider than the values, never narrower, so a file that is left out holds no such row.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::{Schema, SchemaRef},
+    arrow::{
+        array::{ArrayRef, BooleanArray, Date32Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray},
+        datatypes::SchemaRef,
+    },
     catalog::Session,
-    common::{ColumnStatistics, DFSchema, ScalarValue, pruning::PrunableStatistics, stats::Precision},
+    common::{Column, DFSchema, ScalarValue, pruning::PruningStatistics},
     logical_expr::Expr,
     physical_optimizer::pruning::PruningPredicateBuilder,
-    physical_plan::Statistics,
 };
 use schemas::{EventDate, tables::EVENT_DATE};
 use table::DataFile;
@@ -23,58 +25,80 @@ pub(crate) fn may_match(files: &[DataFile], schema: &SchemaRef, filters: &[Expr]
         let predicate = state
             .create_physical_expr(filter.clone(), &names)
             .and_then(|filter| PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(filter));
-        let Ok(predicate) = predicate else { continue };
-        let ranges = kept.iter().map(|file| Arc::new(bounds(file, schema))).collect();
-        let Ok(may_match) = predicate.prune(&PrunableStatistics::new(ranges, Arc::clone(schema))) else { continue };
+        let Ok(may_match) = predicate.and_then(|predicate| predicate.prune(&Ranges(&kept))) else { continue };
         let mut may_match = may_match.into_iter();
         kept.retain(|_| may_match.next().unwrap_or(true));
     }
     kept
 }
 
-/// What the Delta log tells about a file, column by column of `schema`. Pruning takes these ranges as they are; as statistics
-/// of the values themselves they are inexact.
-pub(crate) fn bounds(file: &DataFile, schema: &Schema) -> Statistics {
-    let columns = schema.fields().iter().map(|field| column_bounds(file, field.name()));
-    Statistics {
-        num_rows: Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX)),
-        total_byte_size: Precision::Absent,
-        column_statistics: columns.collect(),
+/// What the Delta log tells about files, one array entry for each.
+struct Ranges<'a>(&'a [DataFile]);
+
+#[derive(Clone, Copy)]
+enum End {
+    Least,
+    Greatest,
+}
+
+impl End {
+    fn of<T>(self, (least, greatest): (T, T)) -> T {
+        match self {
+            Self::Least => least,
+            Self::Greatest => greatest,
+        }
     }
 }
 
-fn column_bounds(file: &DataFile, column: &str) -> ColumnStatistics {
-    let stats = &file.stats;
-    let range = match column {
-        "timestamp" => Some(stats.timestamp.unwrap_or_else(|| day(file.date))).map(|(least, greatest)| (time(least), time(greatest))),
-        EVENT_DATE => Some((date(file.date), date(file.date))),
-        "event_name" => stats.event_name.clone().map(|(least, greatest)| (ScalarValue::from(least), ScalarValue::from(greatest))),
-        "_shard" => stats.shards.map(|(least, greatest)| (ScalarValue::from(i32::from(least.0)), ScalarValue::from(i32::from(greatest.0)))),
-        "_sequence" => stats.sequences.and_then(|(least, greatest)| Some((number(least.0)?, number(greatest.0)?))),
-        _ => None,
-    };
-    let Some((least, greatest)) = range else { return ColumnStatistics::new_unknown() };
-    ColumnStatistics {
-        null_count: Precision::Exact(0),
-        min_value: Precision::Exact(least),
-        max_value: Precision::Exact(greatest),
-        ..ColumnStatistics::new_unknown()
+impl Ranges<'_> {
+    fn bounds(&self, column: &str, end: End) -> Option<ArrayRef> {
+        let files = self.0.iter();
+        Some(match column {
+            "timestamp" => {
+                Arc::new(TimestampMicrosecondArray::from_iter_values(files.map(|file| end.of(times(file)))).with_timezone("UTC"))
+            }
+            EVENT_DATE => Arc::new(Date32Array::from_iter_values(files.map(|file| file.date.0))),
+            "event_name" => {
+                Arc::new(files.map(|file| file.stats.event_name.as_ref().map(|(a, z)| end.of((a, z)))).collect::<StringArray>())
+            }
+            "_shard" => Arc::new(files.map(|file| file.stats.shards.map(|(a, z)| i32::from(end.of((a.0, z.0))))).collect::<Int32Array>()),
+            "_sequence" => {
+                let sequence = |file: &DataFile| file.stats.sequences.and_then(|(a, z)| i64::try_from(end.of((a.0, z.0))).ok());
+                Arc::new(files.map(sequence).collect::<Int64Array>())
+            }
+            _ => return None,
+        })
     }
 }
 
-/// The first and the last microsecond of a day.
-fn day(date: EventDate) -> (i64, i64) {
-    (date.start().0, EventDate(date.0 + 1).start().0 - 1)
+/// The event times of a file: as its statistics say, else anywhere in its day.
+fn times(file: &DataFile) -> (i64, i64) {
+    let day = || (file.date.start().0, EventDate(file.date.0 + 1).start().0 - 1);
+    file.stats.timestamp.unwrap_or_else(day)
 }
 
-fn time(us: i64) -> ScalarValue {
-    ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into()))
-}
+impl PruningStatistics for Ranges<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column.name(), End::Least)
+    }
 
-fn date(date: EventDate) -> ScalarValue {
-    ScalarValue::Date32(Some(date.0))
-}
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column.name(), End::Greatest)
+    }
 
-fn number(sequence: u64) -> Option<ScalarValue> {
-    i64::try_from(sequence).ok().map(ScalarValue::from)
+    fn num_containers(&self) -> usize {
+        self.0.len()
+    }
+
+    fn null_counts(&self, _column: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
 }

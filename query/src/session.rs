@@ -12,7 +12,10 @@
 use std::sync::Arc;
 
 use datafusion::{
-    catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider, TableProvider},
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
+        TableProvider,
+    },
     common::Result,
     dataframe::DataFrame,
     datasource::{ViewTable, provider_as_source},
@@ -23,7 +26,12 @@ use datafusion::{
 };
 use schemas::{IdentityRule, raw::Field, tables};
 
-use crate::{cut::Cut, event_id::event_id, provider::Committed};
+use crate::{
+    cancel::{Cancel, physical_rules},
+    cut::Cut,
+    event_id::event_id,
+    provider::Committed,
+};
 
 const CATALOG: &str = "tidemark";
 const SCHEMA: &str = "public";
@@ -53,6 +61,7 @@ impl Sessions {
             .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
             .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
             .with_window_functions(SessionStateDefaults::default_window_functions())
+            .with_physical_optimizer_rules(physical_rules())
             .with_table_function_list(SessionStateDefaults::default_table_functions())
             .build();
         datafusion_functions_json::register_all(&mut template)?;
@@ -64,8 +73,8 @@ impl Sessions {
         Ok(DataFrame::new(SessionContext::new_with_state(self.template.clone()).state(), stored_events(cut)?))
     }
 
-    /// A session in which the tables and views of a cut have their names.
-    pub(crate) fn over(&self, cut: &Cut) -> Result<SessionState> {
+    /// A session in which the tables and views of a cut have their names, until the query is cancelled.
+    pub(crate) fn over(&self, cut: &Cut, cancel: Cancel) -> Result<SessionState> {
         let schema = Arc::new(MemorySchemaProvider::new());
         let events = view(self.events_view(cut)?);
         schema.register_table("events".to_owned(), Arc::clone(&events))?;
@@ -76,9 +85,10 @@ impl Sessions {
         catalog.register_schema(SCHEMA, schema)?;
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
         catalogs.register_catalog(CATALOG.to_owned(), catalog);
-        let session = SessionContext::new_with_state(self.template.clone());
-        session.register_catalog_list(catalogs);
-        Ok(session.state())
+        let mut state = self.template.clone();
+        state.config_mut().set_extension(Arc::new(cancel));
+        state.register_catalog_list(catalogs);
+        Ok(SessionContext::new_with_state(state).state())
     }
 
     fn events_view(&self, cut: &Cut) -> Result<LogicalPlan> {

@@ -15,6 +15,7 @@ use self::request::{Limits, SqlRequest};
 use crate::{Query, error::Error};
 
 mod answer;
+mod depth;
 mod encode;
 mod fault;
 mod format;
@@ -28,7 +29,12 @@ pub(crate) use fault::BadStatement;
 pub(crate) const MAX_PARAMETERS_BYTES: usize = 1 << 20;
 
 /// `POST /sql`.
-pub(crate) async fn post(State(query): State<Query>, uri: Uri, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Response, Error> {
+pub(crate) async fn post(
+    State(query): State<Query>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Error> {
     let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
     let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
     answer::answer(query, request).await

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::{
     Query,
+    cancel::Cancel,
     cut::Cut,
     error::Error,
     params::{BadParameter, Params},
@@ -67,7 +68,8 @@ impl StatsQuestion {
 
 fn date(params: &Params) -> Result<Option<EventDate>, BadParameter> {
     let Some(text) = params.text("date") else { return Ok(None) };
-    let date = EventDate::parse(text).ok_or_else(|| BadParameter::new("date", format!("`{text}` is no day; send `YYYY-MM-DD`, for example `2026-11-21`")))?;
+    let date = EventDate::parse(text)
+        .ok_or_else(|| BadParameter::new("date", format!("`{text}` is no day; send `YYYY-MM-DD`, for example `2026-11-21`")))?;
     Ok(Some(date))
 }
 
@@ -91,7 +93,7 @@ struct PathViews {
 pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response, Error> {
     let question = StatsQuestion::read(&uri, query.now())?;
     let limit = query.engine().timeout(None);
-    let (cut, answer) = query.engine().run(limit, answer(query.clone(), question)).await?;
+    let (cut, answer) = query.engine().run(limit, Cancel::default(), answer(query.clone(), question)).await?;
     reply::json(&cut, &answer)
 }
 
@@ -101,7 +103,8 @@ async fn answer(query: Query, question: StatsQuestion) -> Result<(Cut, StatsAnsw
     let totals = totals(events()?)?.collect();
     let top_paths = top_paths(events()?, question.top)?.collect();
     let (totals, paths) = try_join!(totals, top_paths)?;
-    let number = |name: &str| totals[0].column_by_name(name).expect("the plan has one row of both counts").as_primitive::<Int64Type>().value(0);
+    let number =
+        |name: &str| totals[0].column_by_name(name).expect("the plan has one row of both counts").as_primitive::<Int64Type>().value(0);
     let views = |batch: &datafusion::arrow::array::RecordBatch| {
         let (paths, views) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
         (0..batch.num_rows()).map(|row| PathViews { path: paths.value(row).to_owned(), views: views.value(row) }).collect::<Vec<_>>()

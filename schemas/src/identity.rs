@@ -209,6 +209,12 @@ impl Fields for Row<'_> {
     }
 }
 
+/// The identity of one row of a batch in the columns of `events`; see [`event_ids`] for what the batch must have.
+#[must_use]
+pub fn of_row(rule: &IdentityRule, batch: &RecordBatch, row: usize) -> Identity {
+    rule.of_fields(&Row { batch, row })
+}
+
 /// The id of each row: the client's own where it sent one, else the text of the identity, the same that the 2xx carried.
 ///
 /// `batch` has the columns of `events` by name, as plain (`Utf8`) arrays: `event_id`, those of the rule, and `received_at`

@@ -97,7 +97,12 @@ impl Process {
 
     /// Serves Prometheus and health, and nothing else, on the internal address.
     pub fn serve_admin(&self, listener: Listener) {
-        self.serve("admin", listener, self.telemetry.metrics_router());
+        self.serve_internal(listener, Router::new());
+    }
+
+    /// As [`serve_admin`](Self::serve_admin), with routes between our own processes.
+    pub fn serve_internal(&self, listener: Listener, routes: Router) {
+        self.serve("admin", listener, routes.merge(self.telemetry.metrics_router()));
     }
 
     /// Runs until a signal or until a task fails; then lets everything end in its own time, within a deadline.

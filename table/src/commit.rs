@@ -87,7 +87,7 @@ impl Table {
         if !snapshot.version().is_multiple_of(CHECKPOINT_EVERY) {
             return;
         }
-        match self.log().checkpoint(snapshot.state().clone()).await {
+        match self.log().checkpoint(snapshot.version()).await {
             Ok(()) => debug!(table = self.name(), version = snapshot.version(), "checkpoint written"),
             Err(error) => {
                 warn!(table = self.name(), version = snapshot.version(), error = &error as &dyn std::error::Error, "no checkpoint")

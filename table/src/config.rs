@@ -18,7 +18,7 @@ pub struct Config {
 pub struct S3Config {
     /// `http://127.0.0.1:9000`; empty for AWS.
     pub endpoint: String,
-    /// `us-east-1`; stores other than AWS accept any.
+    /// Empty for `us-east-1`; stores other than AWS accept any.
     pub region: String,
     /// The name of the access key.
     pub access_key_id: String,
@@ -28,6 +28,18 @@ pub struct S3Config {
     pub allow_http: bool,
     /// Create the bucket when it is missing.
     pub create_bucket: bool,
+}
+
+/// The region of a store that has none; also the only one that a `CreateBucket` request must not name.
+pub(crate) const DEFAULT_REGION: &str = "us-east-1";
+
+impl S3Config {
+    pub(crate) fn region(&self) -> &str {
+        match self.region.as_str() {
+            "" => DEFAULT_REGION,
+            region => region,
+        }
+    }
 }
 
 impl fmt::Debug for S3Config {

@@ -13,10 +13,12 @@ mod data_file;
 mod error;
 mod log;
 mod probe;
+mod scan;
 mod snapshot;
 mod stats;
 mod store;
 mod table;
+mod tail;
 mod writer;
 
 pub use commit::{CommitError, NewCommit};
@@ -26,3 +28,4 @@ pub use error::Error;
 pub use snapshot::Snapshot;
 pub use store::Store;
 pub use table::Table;
+pub use tail::{DecodeError, TailUnavailable, TailView, Tails, rows_above};

@@ -2,16 +2,15 @@
 //!
 //! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Of a shard's actions the newest holds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{AsArray, RecordBatch, StructArray},
     datatypes::Int64Type,
 };
-use delta_kernel::{actions::LOG_TXN_SCHEMA, engine::arrow_data::ArrowEngineData};
+use delta_kernel::{DeltaResult, Engine, SnapshotRef, actions::LOG_TXN_SCHEMA, engine::arrow_data::ArrowEngineData};
 use deltalake_core::{
-    DeltaTable, DeltaTableError,
-    checkpoints::create_checkpoint,
+    DeltaTableError,
     kernel::{Action, Transaction},
     logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, default_logstore, get_actions},
     table::state::DeltaTableState,
@@ -125,12 +124,9 @@ impl Log {
 
     /// All tidemarks at a version, by replaying the log from its last checkpoint.
     pub(crate) async fn tidemarks(&self, version: u64) -> Result<Tidemarks, Error> {
-        let engine = self.store.engine(None);
-        let location = self.store.root_url().clone();
-        let replay = move || -> delta_kernel::DeltaResult<Tidemarks> {
-            let snapshot = delta_kernel::Snapshot::builder_for(location).at_version(version).build(engine.as_ref())?;
+        let replay = |snapshot: SnapshotRef, engine: &dyn Engine| {
             let mut tidemarks = Tidemarks::new();
-            for batch in snapshot.log_segment().read_actions(engine.as_ref(), LOG_TXN_SCHEMA.clone())? {
+            for batch in snapshot.log_segment().read_actions(engine, Arc::clone(&LOG_TXN_SCHEMA))? {
                 let actions: RecordBatch = (*ArrowEngineData::try_from_engine_data(batch?.actions)?).into();
                 for (shard, tidemark) in transactions(&actions) {
                     tidemarks.entry(shard).or_insert(tidemark); // the replay goes from the newest to the oldest
@@ -138,15 +134,25 @@ impl Log {
             }
             Ok(tidemarks)
         };
-        let tidemarks = tokio::task::spawn_blocking(replay).await.map_err(|error| DeltaTableError::Generic(error.to_string()));
-        tidemarks.and_then(|replayed| Ok(replayed?)).map_err(|error| self.failed(error))
+        self.blocking(version, replay).await
     }
 
     /// Writes a checkpoint of a version, so that opening need not read the commits before it.
-    pub(crate) async fn checkpoint(&self, state: DeltaTableState) -> Result<(), Error> {
-        let mut table = DeltaTable::new(self.store());
-        table.state = Some(state);
-        create_checkpoint(&table, None).await.map_err(|error| self.failed(error))
+    pub(crate) async fn checkpoint(&self, version: u64) -> Result<(), Error> {
+        self.blocking(version, |snapshot, engine| snapshot.checkpoint(engine, None).map(|_| ())).await
+    }
+
+    /// Opens a version for the Delta kernel, which waits for its requests: on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        version: u64,
+        work: impl FnOnce(SnapshotRef, &dyn Engine) -> DeltaResult<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let engine = self.store.engine(None);
+        let location = self.store.root_url().clone();
+        let open = move || work(delta_kernel::Snapshot::builder_for(location).at_version(version).build(engine.as_ref())?, engine.as_ref());
+        let done = tokio::task::spawn_blocking(open).await.map_err(|error| DeltaTableError::Generic(error.to_string()));
+        done.and_then(|result| Ok(result?)).map_err(|error| self.failed(error))
     }
 }
 

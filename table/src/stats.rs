@@ -3,6 +3,8 @@
 //! Bounds may be wider than the values, never narrower: times are rounded outwards to milliseconds, long texts are cut, and a cut
 //! upper bound is rounded up. Readers of every engine skip files by them.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
     compute::{max, max_string, min, min_string},
@@ -23,7 +25,7 @@ pub(crate) fn collect(rows: &[RecordBatch]) -> String {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     let fields = rows.first().map(RecordBatch::schema).into_iter().flat_map(|schema| schema.fields().to_vec()).enumerate();
     for (index, field) in fields.filter(|(_, field)| field.name() != EVENT_DATE && is_scalar(field.data_type())) {
-        let column: Vec<ArrayRef> = rows.iter().map(|batch| batch.column(index).clone()).collect();
+        let column: Vec<ArrayRef> = rows.iter().map(|batch| Arc::clone(batch.column(index))).collect();
         nulls.insert(field.name().clone(), column.iter().map(|part| part.null_count()).sum::<usize>().into());
         if WITHOUT_BOUNDS.contains(&field.name().as_str()) {
             continue;

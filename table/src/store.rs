@@ -120,7 +120,7 @@ fn s3_client(bucket: &str, config: &S3Config) -> Result<AmazonS3, Error> {
         ClientOptions::new().with_allow_http(config.allow_http).with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(&config.region)
+        .with_region(config.region())
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_client_options(client)
         .with_retry(RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT });

@@ -5,12 +5,14 @@
 use std::path::PathBuf;
 
 mod nats;
+mod proxy;
 mod s3;
 mod wait;
 
-pub use nats::NatsServer;
+pub use nats::{NatsServer, publish};
+pub use proxy::{Outcome, Proxy, Rule, Seen};
 pub use s3::S3Server;
-pub use wait::until;
+pub use wait::{pause, until};
 
 /// The path of a pinned tool; panics with the command that installs it.
 #[must_use]

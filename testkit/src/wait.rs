@@ -14,3 +14,9 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, deadline: Durat
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Lets time pass, where time itself is what a test is about.
+#[expect(clippy::disallowed_methods, reason = "faults last for a while on the real clock")]
+pub async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

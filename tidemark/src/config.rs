@@ -6,7 +6,6 @@ use pipeline::{
     connect::{JournalConfig, NatsConfig},
     ingest, writer,
 };
-use schemas::identity;
 use service::{
     http::Limits,
     process::SettingArgs,
@@ -52,7 +51,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     is::<query::Config>(settings, "query")?;
     is::<ServeConfig>(settings, "serve")?;
     is::<Limits>(settings, "http")?;
-    is::<identity::Config>(settings, "dedup")?;
+    is::<writer::Dedup>(settings, "dedup")?;
     Ok(())
 }
 

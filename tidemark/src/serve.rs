@@ -46,7 +46,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let Process { settings, clock, health, .. } = process;
     let identity = settings.section::<identity::Config>("dedup")?.identity;
     let (ingest, writer, query) = (settings.section("ingest")?, settings.section("pipeline")?, settings.section("query")?);
-    let table = settings.section("table")?;
+    let (table, dedup) = (settings.section("table")?, settings.section("dedup")?);
     let journal: Arc<dyn Journal> = Arc::new(connect::journal(settings).await?);
     let store = Store::open(&table).await?;
     store.probe().await?;
@@ -54,7 +54,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let (clock, health) = (|| clock.clone(), || health.clone());
     let parts = ingest::Parts { journal: Arc::clone(&journal), identity: identity.clone(), clock: clock(), health: health() };
     let ingest = ingest::Ingest::build(&ingest, parts);
-    let parts = writer::Parts { journal, store: store.clone(), identity: identity.clone(), clock: clock(), health: health() };
+    let parts = writer::Parts { journal, store: store.clone(), dedup, clock: clock(), health: health() };
     let writer = writer::Writer::build(&writer, parts).await?;
     let parts = query::Parts { store, identity, clock: clock(), health: health() };
     let query = query::build(&query, parts).await?;

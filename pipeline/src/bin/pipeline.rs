@@ -33,10 +33,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let store = Store::open(&process.settings.section("table")?).await?;
     store.probe().await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
-    let identity = process.settings.section::<schemas::identity::Config>("dedup")?.identity;
-    let parts = writer::Parts { journal, store, identity, clock: process.clock.clone(), health: process.health.clone() };
+    let dedup = process.settings.section("dedup")?;
+    let parts = writer::Parts { journal, store, dedup, clock: process.clock.clone(), health: process.health.clone() };
     let writer = writer::Writer::build(&config, parts).await?;
-    process.serve_admin(admin);
+    process.serve_internal(admin, writer.tails().router());
     writer.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

@@ -8,13 +8,15 @@ use arrow::{
 };
 use schemas::{EventDate, Sequence, tables};
 
+use super::runs::Runs;
+
 /// The rows of the sequences after `after` up to and including `last`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Batch {
     pub(super) after: Sequence,
     pub(super) last: Sequence,
-    pub(super) events: Vec<RecordBatch>,
-    pub(super) quarantined: Vec<RecordBatch>,
+    pub(super) events: Runs,
+    pub(super) quarantined: Runs,
 }
 
 /// The rows of one partition, in the order of its file.

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use schemas::{Sequence, ShardId};
+use arrow::error::ArrowError;
+use schemas::{Sequence, ShardId, tables};
 use service::{clock::Clock, health::Check};
-use table::{CommitError, DataFile, NewCommit, Snapshot, Table};
+use table::{CommitError, DataFile, NewCommit, Snapshot, Table, rows_above};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days};
@@ -58,6 +59,11 @@ pub(super) struct Base {
 }
 
 impl Base {
+    /// The committed events.
+    pub(super) fn events(&self) -> &Snapshot {
+        &self.events
+    }
+
     /// Everything up to here is in the table.
     pub(super) fn tidemark(&self) -> Sequence {
         self.events.tidemark(self.shard)
@@ -80,8 +86,8 @@ impl Committer {
     pub(super) async fn commit(&self, base: Base, batch: Batch) -> Result<Base, Error> {
         debug_assert_eq!(base.tidemark(), batch.after, "a batch begins where the table ends (I2)");
         let started = Instant::now();
-        let (after, last) = (batch.after, batch.last);
-        let sorted = spawn_blocking(move || sort(batch)).await;
+        let (after, last, quarantine) = (batch.after, batch.last, base.quarantine.tidemark(self.shard));
+        let sorted = spawn_blocking(move || sort(&batch, quarantine)).await;
         let (events, quarantined) = sorted
             .map_err(Into::into)
             .and_then(|sorted| sorted.map_err(Into::into))
@@ -159,10 +165,11 @@ impl Pause {
     }
 }
 
-fn sort(batch: Batch) -> Result<(Vec<Day>, Vec<Day>), arrow::error::ArrowError> {
-    use schemas::tables;
-    let events = days(&tables::events(), &batch.events, &EVENTS_ORDER)?;
-    Ok((events, days(&tables::quarantine(), &batch.quarantined, &QUARANTINE_ORDER)?))
+/// The files to be of both tables. What `quarantine` holds already, because a crash came between the two commits, is left out.
+fn sort(batch: &Batch, quarantine: Sequence) -> Result<(Vec<Day>, Vec<Day>), ArrowError> {
+    let events = days(&tables::events(), batch.events.batches(), &EVENTS_ORDER)?;
+    let quarantined = rows_above(batch.quarantined.batches(), quarantine);
+    Ok((events, days(&tables::quarantine(), &quarantined, &QUARANTINE_ORDER)?))
 }
 
 fn report(shard: ShardId, events: &Snapshot, started: Instant) {

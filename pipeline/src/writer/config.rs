@@ -1,5 +1,6 @@
 //! Section `[pipeline]` of the settings.
 
+use schemas::IdentityRule;
 use serde::Deserialize;
 use service::settings::{ByteSize, Interval};
 
@@ -16,6 +17,15 @@ pub struct Config {
     pub max_bytes: ByteSize,
     /// How long the oldest row of a batch waits at most.
     pub max_age: Interval,
+}
+
+/// Section `[dedup]`, as far as the writer needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Dedup {
+    /// The fields that identify an event without `event_id`.
+    pub identity: IdentityRule,
+    /// The memory for the identities of the hours in use, of all shards together.
+    pub memory: ByteSize,
 }
 
 impl Config {

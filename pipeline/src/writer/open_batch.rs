@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, error::ArrowError};
 use chrono::{DateTime, Utc};
 use schemas::Sequence;
 
-use super::{batch::Batch, rows::Rows};
+use super::{batch::Batch, runs::Runs};
 
 /// When a batch is full or old.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,8 @@ pub(super) struct OpenBatch {
     limits: Limits,
     after: Sequence,
     last: Sequence,
-    events: Vec<RecordBatch>,
-    quarantined: Vec<RecordBatch>,
+    events: Runs,
+    quarantined: Runs,
     rows: usize,
     bytes: usize,
     opened_at: Option<DateTime<Utc>>,
@@ -32,21 +32,48 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     /// An empty batch that continues after `after`.
     pub(super) fn new(limits: Limits, after: Sequence) -> Self {
-        Self { limits, after, last: after, events: Vec::new(), quarantined: Vec::new(), rows: 0, bytes: 0, opened_at: None }
+        Self { limits, after, last: after, events: Runs::default(), quarantined: Runs::default(), rows: 0, bytes: 0, opened_at: None }
     }
 
-    /// Adds the rows of the next delivery.
+    /// Adds the rows of the next delivery, which may be none.
+    ///
+    /// # Errors
+    /// When Arrow cannot hold them.
     ///
     /// # Panics
     /// When it is not the next: a hole here would be lost events (INVARIANTS I2).
-    pub(super) fn push(&mut self, rows: Rows, now: DateTime<Utc>) {
-        assert_eq!(rows.sequence, self.last.next(), "the journal's reader delivers every sequence once and in order");
-        self.last = rows.sequence;
-        self.rows += rows.count();
-        self.bytes += rows.size_bytes();
-        self.events.extend(rows.events);
-        self.quarantined.extend(rows.quarantined);
+    pub(super) fn push(
+        &mut self,
+        sequence: Sequence,
+        events: Option<RecordBatch>,
+        quarantined: Option<RecordBatch>,
+        now: DateTime<Utc>,
+    ) -> Result<(), ArrowError> {
+        assert_eq!(sequence, self.last.next(), "the journal's reader delivers every sequence once and in order");
+        self.last = sequence;
+        for rows in events.iter().chain(&quarantined) {
+            self.rows += rows.num_rows();
+            self.bytes += size_bytes(rows);
+        }
+        events.map_or(Ok(()), |rows| self.events.push(rows))?;
+        quarantined.map_or(Ok(()), |rows| self.quarantined.push(rows))?;
         self.opened_at.get_or_insert(now);
+        Ok(())
+    }
+
+    /// The last delivery that was pushed, here or before.
+    pub(super) fn last(&self) -> Sequence {
+        self.last
+    }
+
+    /// The rows of `events`.
+    pub(super) fn events(&self) -> &[RecordBatch] {
+        self.events.batches()
+    }
+
+    /// The rows of `quarantine`.
+    pub(super) fn quarantined(&self) -> &[RecordBatch] {
+        self.quarantined.batches()
     }
 
     /// Whether no further delivery may be added.
@@ -72,17 +99,22 @@ impl OpenBatch {
     }
 }
 
+/// What the rows take, whatever larger buffers they may be a part of.
+fn size_bytes(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { rows: 3, bytes: usize::MAX, age: Duration::from_secs(30) };
 
-    fn rows(sequence: u64, events: usize) -> Rows {
+    fn push(open: &mut OpenBatch, sequence: u64, rows: usize, now: DateTime<Utc>) {
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::empty());
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(events));
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap();
-        Rows { sequence: Sequence(sequence), events: Some(batch), quarantined: None }
+        open.push(Sequence(sequence), Some(batch), None, now).unwrap();
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -99,22 +131,22 @@ mod tests {
     #[test]
     fn a_batch_is_due_when_full_or_when_its_oldest_row_is_old() {
         let mut open = OpenBatch::new(LIMITS, Sequence(7));
-        open.push(rows(8, 1), at(100));
-        open.push(rows(9, 1), at(120));
+        push(&mut open, 8, 1, at(100));
+        push(&mut open, 9, 1, at(120));
         assert!(!open.is_due(at(129)));
         assert!(open.is_due(at(130)), "by age");
         assert!(!open.is_full());
-        open.push(rows(10, 1), at(121));
+        push(&mut open, 10, 1, at(121));
         assert!(open.is_full() && open.is_due(at(121)), "by rows");
     }
 
     #[test]
     fn batches_follow_each_other_without_a_hole() {
         let mut open = OpenBatch::new(LIMITS, Sequence::ZERO);
-        open.push(rows(1, 1), at(1));
-        open.push(rows(2, 1), at(1));
+        push(&mut open, 1, 1, at(1));
+        push(&mut open, 2, 1, at(1));
         let first = open.take().unwrap();
-        open.push(rows(3, 1), at(2));
+        push(&mut open, 3, 1, at(2));
         let second = open.take().unwrap();
         assert_eq!([first.after, first.last, second.after, second.last], [Sequence(0), Sequence(2), Sequence(2), Sequence(3)]);
     }
@@ -123,6 +155,6 @@ mod tests {
     #[should_panic(expected = "every sequence once and in order")]
     fn a_hole_is_never_committed() {
         let mut open = OpenBatch::new(LIMITS, Sequence::ZERO);
-        open.push(rows(2, 1), at(1));
+        push(&mut open, 2, 1, at(1));
     }
 }

@@ -10,7 +10,7 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 use journal::Delivery;
-use schemas::{Block, EventDate, IdentityRule, Rules, Sequence, Timestamp, block, tables};
+use schemas::{Block, EventDate, Identity, IdentityRule, Rules, Sequence, Timestamp, block, tables};
 
 use super::foreign;
 
@@ -18,24 +18,15 @@ use super::foreign;
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) sequence: Sequence,
-    pub(super) events: Option<RecordBatch>,
+    pub(super) events: Option<Identified>,
     pub(super) quarantined: Option<RecordBatch>,
 }
 
-impl Rows {
-    /// How many rows there are in both tables.
-    pub(super) fn count(&self) -> usize {
-        self.batches().map(RecordBatch::num_rows).sum()
-    }
-
-    /// The memory they take.
-    pub(super) fn size_bytes(&self) -> usize {
-        self.batches().map(RecordBatch::get_array_memory_size).sum()
-    }
-
-    fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
-        self.events.iter().chain(&self.quarantined)
-    }
+/// Rows of `events` and the identity of each.
+#[derive(Clone, Debug)]
+pub(super) struct Identified {
+    pub(super) rows: RecordBatch,
+    pub(super) identities: Vec<Identity>,
 }
 
 /// Turns deliveries into rows.
@@ -60,7 +51,11 @@ impl Reader {
 }
 
 /// The rows of `events` for a batch in a block's columns. `indices` are their places in the message; none = 0, 1, 2...
-pub(super) fn event_rows(block: &RecordBatch, delivery: &Delivery, indices: Option<Vec<i32>>) -> RecordBatch {
+pub(super) fn event_rows(block: &RecordBatch, delivery: &Delivery, indices: Option<Vec<i32>>) -> Identified {
+    Identified { rows: table_rows(block, delivery, indices), identities: identities(block) }
+}
+
+fn table_rows(block: &RecordBatch, delivery: &Delivery, indices: Option<Vec<i32>>) -> RecordBatch {
     let schema = tables::events();
     let count = block.num_rows();
     let column = |name: &str| -> ArrayRef {
@@ -79,6 +74,11 @@ pub(super) fn event_rows(block: &RecordBatch, delivery: &Delivery, indices: Opti
 /// The sequence as the table stores it.
 pub(super) fn sequence(delivery: &Delivery) -> i64 {
     i64::try_from(delivery.sequence.0).expect("a stream would take centuries to pass 2^63 messages")
+}
+
+fn identities(block: &RecordBatch) -> Vec<Identity> {
+    let column = block.column_by_name(block::IDENTITY).expect("a block has identities").as_fixed_size_binary();
+    column.iter().flatten().map(|bytes| Identity(bytes.try_into().expect("the column has 16 bytes"))).collect()
 }
 
 fn dates(block: &RecordBatch) -> Date32Array {

@@ -5,15 +5,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arrow::error::ArrowError;
+use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use journal::{Deliveries, Journal, Remedy};
+use journal::{Deliveries, Delivery, Journal, Remedy};
 use schemas::ShardId;
 use service::{clock::Clock, health::Check, tasks::Stop};
 
 use super::{
     committer::{self, Base, Committer},
-    open_batch::{Limits, OpenBatch},
+    history::History,
+    open_batch::Limits,
     rows::Reader,
+    shard::{Admitted, Shard},
+    tail::Sign,
 };
 
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_secs(1);
@@ -24,9 +29,12 @@ pub(super) struct ShardWriter {
     pub(super) limits: Limits,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) reader: Reader,
+    pub(super) dedup_bytes: usize,
+    pub(super) history: History,
     pub(super) committer: Committer,
     pub(super) clock: Clock,
     pub(super) check: Check,
+    pub(super) sign: Sign,
 }
 
 /// Why a run ended.
@@ -36,6 +44,8 @@ pub(super) enum Error {
     Journal(#[from] journal::Error),
     #[error("the table cannot be read")]
     Table(#[from] table::Error),
+    #[error("the rows of a message cannot be kept")]
+    Rows(#[from] ArrowError),
     #[error(transparent)]
     Commit(#[from] committer::Error),
 }
@@ -46,7 +56,7 @@ impl Error {
         match self {
             Self::Journal(error) => error.remedy(),
             Self::Table(_) | Self::Commit(committer::Error::Fenced { .. }) => Remedy::Retry,
-            Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
+            Self::Rows(_) | Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
         }
     }
 }
@@ -89,9 +99,11 @@ impl ShardWriter {
         let deliveries = self.journal.read(self.shard, base.tidemark()).await?;
         let stop = stop.clone();
         let deliveries = deliveries.take_until(async move { stop.requested().await }).boxed();
-        let open = OpenBatch::new(self.limits, base.tidemark());
+        let state = Shard::new(self.shard, base.tidemark(), self.limits, self.dedup_bytes);
         self.check.up();
-        Run { writer: self, deliveries, open, table: Progress::Idle(base) }.run().await
+        let ended = Run { writer: self, deliveries, state, base, commit: None }.run().await;
+        self.sign.send_replace(None);
+        ended
     }
 }
 
@@ -101,17 +113,14 @@ fn explain(error: &Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The table's side of a run: at rest on a base, or on the way to the next one.
-enum Progress<'a> {
-    Idle(Base),
-    Committing(BoxFuture<'a, Result<Base, committer::Error>>),
-}
-
 struct Run<'a> {
     writer: &'a ShardWriter,
     deliveries: Deliveries,
-    open: OpenBatch,
-    table: Progress<'a>,
+    state: Shard,
+    /// What the table held after the last commit.
+    base: Base,
+    /// The commit on its way.
+    commit: Option<BoxFuture<'a, Result<Base, committer::Error>>>,
 }
 
 impl Run<'_> {
@@ -119,45 +128,75 @@ impl Run<'_> {
     async fn run(mut self) -> Result<(), Error> {
         let mut is_reading = true;
         loop {
-            let is_last = !is_reading;
-            self.start_commit(is_last);
-            if is_last && matches!(self.table, Progress::Idle(_)) {
+            self.start_commit(!is_reading);
+            self.show();
+            if !is_reading && self.commit.is_none() {
                 return Ok(());
             }
             tokio::select! {
-                base = committed(&mut self.table) => self.table = Progress::Idle(base?),
-                delivery = self.deliveries.next(), if is_reading && !self.open.is_full() => match delivery {
-                    Some(delivery) => self.open.push(self.writer.reader.read(&delivery?), self.writer.clock.now()),
+                base = committed(&mut self.commit) => self.finish_commit(base?),
+                delivery = self.deliveries.next(), if is_reading && !self.state.is_full() => match delivery {
+                    Some(delivery) => self.take(&delivery?).await?,
                     None => is_reading = false,
                 },
-                () = due(&self.writer.clock, &self.open), if matches!(self.table, Progress::Idle(_)) => {}
+                () = due(&self.writer.clock, self.state.deadline()) => {}
             }
         }
+    }
+
+    /// Takes one delivery; asks the table first about the hours that are not known.
+    async fn take(&mut self, delivery: &Delivery) -> Result<(), Error> {
+        let rows = self.writer.reader.read(delivery);
+        let missing = self.state.missing(&rows);
+        if !missing.is_empty() {
+            for (hour, keys) in self.writer.history.load(self.base.events(), &missing).await? {
+                self.state.learn(hour, keys);
+            }
+        }
+        let admitted = self.state.push(rows, self.writer.clock.now())?;
+        count(admitted);
+        Ok(())
     }
 
     /// Commits the open batch if it is due, or if it is the last, and no other is on its way.
     fn start_commit(&mut self, is_last: bool) {
-        let is_due = is_last || self.open.is_due(self.writer.clock.now());
-        if let (Progress::Idle(base), true) = (&self.table, is_due)
-            && let Some(batch) = self.open.take()
-        {
-            self.table = Progress::Committing(self.writer.committer.commit(base.clone(), batch).boxed());
+        if let Some(batch) = self.state.take_due(self.writer.clock.now(), is_last) {
+            self.commit = Some(self.writer.committer.commit(self.base.clone(), batch).boxed());
         }
+    }
+
+    fn finish_commit(&mut self, base: Base) {
+        self.state.committed();
+        self.base = base;
+        self.commit = None;
+    }
+
+    /// Shows the queries what is not in the table yet.
+    fn show(&self) {
+        self.writer.sign.send_replace(Some(self.state.view()));
+        metrics::gauge!("tidemark_pipeline_dedup_bytes", "shard" => self.writer.shard.to_string()).set(self.state.dedup_bytes() as f64);
     }
 }
 
 /// The end of the running commit; never while there is none.
-async fn committed(table: &mut Progress<'_>) -> Result<Base, committer::Error> {
-    match table {
-        Progress::Committing(commit) => commit.await,
-        Progress::Idle(_) => std::future::pending().await,
+async fn committed(commit: &mut Option<BoxFuture<'_, Result<Base, committer::Error>>>) -> Result<Base, committer::Error> {
+    match commit {
+        Some(commit) => commit.await,
+        None => std::future::pending().await,
     }
 }
 
 /// The moment at which the open batch is due by age; never while it is empty.
-async fn due(clock: &Clock, open: &OpenBatch) {
-    match open.deadline() {
+async fn due(clock: &Clock, deadline: Option<DateTime<Utc>>) {
+    match deadline {
         Some(deadline) => clock.sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+fn count(admitted: Admitted) {
+    let Admitted { rows, duplicates, quarantined } = admitted;
+    for (result, count) in [("row", rows), ("duplicate", duplicates), ("quarantined", quarantined)] {
+        metrics::counter!("tidemark_pipeline_events_total", "result" => result).increment(count as u64);
     }
 }

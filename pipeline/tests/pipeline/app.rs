@@ -91,7 +91,7 @@ impl App {
         let parts = writer::Parts {
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             store: self.store.clone(),
-            identity: IdentityRule::default(),
+            dedup: self.settings.section("dedup").unwrap(),
             clock: Clock::system(),
             health: Health::new(),
         };

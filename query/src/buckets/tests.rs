@@ -48,7 +48,11 @@ fn a_day_of_a_clock_change_has_23_or_25_hours() {
     assert_eq!(hours("2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59+02:00"), 23);
     assert_eq!(hours("2026-10-25T00:00:00+02:00", "2026-10-25T23:59:59+01:00"), 25);
     assert_eq!(bucket(Unit::Hour, "Europe/Berlin", "2026-10-25T00:30:00Z"), "2026-10-25T02:00:00+02:00");
-    assert_eq!(bucket(Unit::Hour, "Europe/Berlin", "2026-10-25T01:30:00Z"), "2026-10-25T02:00:00+01:00", "the repeated hour is its own bucket");
+    assert_eq!(
+        bucket(Unit::Hour, "Europe/Berlin", "2026-10-25T01:30:00Z"),
+        "2026-10-25T02:00:00+01:00",
+        "the repeated hour is its own bucket"
+    );
 }
 
 #[test]

@@ -96,7 +96,8 @@ pub(super) fn arrange(mut groups: Vec<Measured>, question: &MetricsQuestion) -> 
 /// Every bucket, with every value of the other dimension that occurs.
 fn filled(groups: Vec<Measured>, buckets: &[i64], question: &MetricsQuestion) -> Result<Vec<Measured>, BadParameter> {
     let (place, _) = question.time().expect("a question that fills has a time dimension");
-    let without_time = |group: &Measured| group.keys.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, key)| key.clone()).collect::<Vec<_>>();
+    let without_time =
+        |group: &Measured| group.keys.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, key)| key.clone()).collect::<Vec<_>>();
     let mut others: Vec<Vec<Key>> = groups.iter().map(without_time).collect();
     others.sort();
     others.dedup();
@@ -104,7 +105,12 @@ fn filled(groups: Vec<Measured>, buckets: &[i64], question: &MetricsQuestion) ->
         others = vec![Vec::new()];
     }
     if buckets.len() * others.len() > question.max_groups {
-        let message = format!("{} buckets times {} values are more than {} groups; choose a longer unit or a shorter range", buckets.len(), others.len(), question.max_groups);
+        let message = format!(
+            "{} buckets times {} values are more than {} groups; choose a longer unit or a shorter range",
+            buckets.len(),
+            others.len(),
+            question.max_groups
+        );
         return Err(BadParameter::new("fill", message));
     }
     let mut found: HashMap<Vec<Key>, Measured> = groups.into_iter().map(|group| (group.keys.clone(), group)).collect();
@@ -162,7 +168,10 @@ struct GroupAnswer {
 struct Seconds(i64);
 
 impl Serialize for Seconds {
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of the years 0 to 9999 need at most 58 bits; a double is off by less than 32 us at the far end")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds of the years 0 to 9999 need at most 58 bits; a double is off by less than 32 us at the far end"
+    )]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.0 % 1_000_000 == 0 { serializer.serialize_i64(self.0 / 1_000_000) } else { serializer.serialize_f64(self.0 as f64 / 1e6) }
     }
@@ -199,7 +208,8 @@ impl MetricsAnswer {
 
 impl GroupAnswer {
     fn new(group: &Measured, question: &MetricsQuestion) -> Self {
-        let mut texts: Vec<Option<String>> = group.keys.iter().zip(&question.group_by).map(|(key, dimension)| text(key, *dimension, question)).collect();
+        let mut texts: Vec<Option<String>> =
+            group.keys.iter().zip(&question.group_by).map(|(key, dimension)| text(key, *dimension, question)).collect();
         let bucket_start = question.time().map(|(place, _)| &group.keys[place]).and_then(|key| match key {
             Key::Time(start) => Some(Seconds(*start)),
             Key::Text(_) => None,

@@ -11,7 +11,21 @@ use crate::{
 
 /// The parameters of the route.
 const PARAMETERS: [&str; 15] = [
-    "event_name", "channel", "campaign_id", "site_id", "user_id", "tag", "from", "to", "group_by", "limit", "order", "fill", "tz", "uniques", "at_least",
+    "event_name",
+    "channel",
+    "campaign_id",
+    "site_id",
+    "user_id",
+    "tag",
+    "from",
+    "to",
+    "group_by",
+    "limit",
+    "order",
+    "fill",
+    "tz",
+    "uniques",
+    "at_least",
 ];
 /// How far back a question without `from` looks.
 const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 3600);
@@ -184,7 +198,10 @@ impl MetricsQuestion {
     fn buckets_to_fill(&self) -> Result<Vec<i64>, BadParameter> {
         let time_dimensions = self.group_by.iter().filter(|dimension| matches!(dimension, Dimension::Time(_))).count();
         let Some((_, buckets)) = self.time().filter(|_| time_dimensions == 1) else {
-            return Err(BadParameter::new("fill", "fills empty time buckets, so `group_by` needs exactly one of minute, hour, day, week, month"));
+            return Err(BadParameter::new(
+                "fill",
+                "fills empty time buckets, so `group_by` needs exactly one of minute, hour, day, week, month",
+            ));
         };
         buckets.starts(self.from.0, self.to.0, self.max_groups).ok_or_else(|| too_many_buckets(buckets.unit, self.max_groups))
     }
@@ -192,14 +209,19 @@ impl MetricsQuestion {
 
 /// The error for a range with more buckets than an answer may have.
 fn too_many_buckets(unit: Unit, most: usize) -> BadParameter {
-    BadParameter::new("fill", format!("the range has more than {most} buckets of one {}; choose a longer unit or a shorter range", unit.name()))
+    BadParameter::new(
+        "fill",
+        format!("the range has more than {most} buckets of one {}; choose a longer unit or a shorter range", unit.name()),
+    )
 }
 
 fn range(params: &Params, now: Timestamp) -> Result<(Timestamp, Timestamp), BadParameter> {
     let to = params.instant("to")?;
     let from = params.instant("from")?;
     let end = to.unwrap_or(now);
-    let start = from.unwrap_or_else(|| Timestamp(end.0.saturating_sub(i64::try_from(DEFAULT_RANGE.as_micros()).expect("a day fits")).max(schemas::timestamp::EARLIEST.0)));
+    let start = from.unwrap_or_else(|| {
+        Timestamp(end.0.saturating_sub(i64::try_from(DEFAULT_RANGE.as_micros()).expect("a day fits")).max(schemas::timestamp::EARLIEST.0))
+    });
     if start > end {
         let default = if to.is_none() { ", which is now unless `to` is given" } else { "" };
         return Err(BadParameter::new("from", format!("{start} lies after `to`, {end}{default}; swap them or give a later `to`")));
@@ -219,7 +241,8 @@ fn group_by(params: &Params) -> Result<Vec<Dimension>, BadParameter> {
 
 fn zone(params: &Params) -> Result<NamedZone, BadParameter> {
     let name = params.text("tz").unwrap_or("UTC");
-    let zone = Zone::parse(name).ok_or_else(|| BadParameter::new("tz", format!("`{name}` is no time zone; send an IANA name such as `Europe/Berlin`")))?;
+    let zone = Zone::parse(name)
+        .ok_or_else(|| BadParameter::new("tz", format!("`{name}` is no time zone; send an IANA name such as `Europe/Berlin`")))?;
     Ok(NamedZone { name: name.to_owned(), zone })
 }
 

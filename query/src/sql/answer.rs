@@ -16,14 +16,16 @@ use datafusion::{
     arrow::{array::RecordBatch, datatypes::Schema},
     execution::{SendableRecordBatchStream, memory_pool::MemoryConsumer},
 };
-use futures::{StreamExt, stream};
-use tokio::{sync::mpsc, time::timeout};
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{BadStatement, encode::Encoder, fault, format::Format, gate, plan, request::SqlRequest};
 use crate::{
     Query,
+    cancel::Cancel,
     cut::Cut,
+    engine::Deadline,
     error::Error,
     reply::{self, X_TRUNCATED},
 };
@@ -33,11 +35,15 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// How many chunks wait for a slow client.
 const CHUNKS_WAITING: usize = 2;
 
+/// Bytes of a body, or `None` after the last of them.
+type Chunk = Result<Option<Bytes>, Error>;
+
 /// A statement that has begun to run.
 struct Running {
     cut: Cut,
     rows: SendableRecordBatchStream,
     encoder: Encoder,
+    cancel: Cancel,
     timing: Timing,
 }
 
@@ -63,34 +69,36 @@ pub(super) async fn answer(query: Query, request: SqlRequest) -> Result<Response
     let query_id = Uuid::now_v7();
     let limit = query.engine().timeout(request.timeout);
     let format = request.format;
-    tracing::debug!(%query_id, ?format, sql = request.sql, "query");
+    tracing::debug!(%query_id, ?format, sql_bytes = request.sql.len(), "query");
+    let cancel = Cancel::default();
     match request.max_rows {
         Some(max_rows) => {
-            let work = document(query.clone(), request, max_rows);
-            let (cut, timing, is_truncated, body) = query.engine().run(limit, work).await?;
+            let work = document(query.clone(), request, max_rows, cancel.clone());
+            let (cut, timing, is_truncated, body) = query.engine().run(limit, cancel, work).await?;
             Ok(Head { query_id, format, cut, timing, is_truncated }.with(Body::from(body)))
         }
         None => {
-            let began = Instant::now();
-            let (running, first) = query.engine().run(limit, first_chunk(query.clone(), request)).await?;
+            let deadline = Deadline::after(limit);
+            let work = first_chunk(query.clone(), request, cancel.clone());
+            let (running, first) = query.engine().run(limit, cancel, work).await?;
             let head = Head { query_id, format, cut: running.cut.clone(), timing: running.timing, is_truncated: false };
-            Ok(head.with(rest(&query, running, first, limit.saturating_sub(began.elapsed()), query_id)))
+            Ok(head.with(rest(&query, running, first, deadline, query_id)))
         }
     }
 }
 
-async fn run(query: &Query, request: SqlRequest) -> Result<Running, Error> {
+async fn run(query: &Query, request: SqlRequest, cancel: Cancel) -> Result<Running, Error> {
     let began = Instant::now();
     let statement = gate::parse(&request.sql)?;
     let cut = query.pin_at_least(&request.at_least).await?;
     let pinned = began.elapsed();
-    let frame = plan::plan(query.sessions().over(&cut)?, statement, request.params).await?;
+    let frame = plan::plan(query.sessions().over(&cut, cancel.clone())?, statement, request.params).await?;
     let rows = frame.execute_stream().await.map_err(fault::of_run)?;
     if request.format.needs_distinct_names() {
         check_names(&rows.schema())?;
     }
     let encoder = Encoder::new(request.format, &rows.schema())?;
-    Ok(Running { cut, rows, encoder, timing: Timing { pinned, planned: began.elapsed() - pinned, began } })
+    Ok(Running { cut, rows, encoder, cancel, timing: Timing { pinned, planned: began.elapsed() - pinned, began } })
 }
 
 fn check_names(schema: &Schema) -> Result<(), BadStatement> {
@@ -103,8 +111,8 @@ fn check_names(schema: &Schema) -> Result<(), BadStatement> {
 }
 
 /// At most `max_rows` rows as one body, and whether there were more. What waits to be encoded counts as memory of queries.
-async fn document(query: Query, request: SqlRequest, max_rows: usize) -> Result<(Cut, Timing, bool, Bytes), Error> {
-    let mut running = run(&query, request).await?;
+async fn document(query: Query, request: SqlRequest, max_rows: usize, cancel: Cancel) -> Result<(Cut, Timing, bool, Bytes), Error> {
+    let mut running = run(&query, request, cancel).await?;
     let waiting = MemoryConsumer::new("answer").register(query.engine().memory());
     let mut body = Vec::from(running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?);
     let (mut rows, mut is_truncated) = (0, false);
@@ -139,41 +147,56 @@ impl Running {
         Ok(None)
     }
 
-    /// Sends what is still to come; ends early when nobody wants it any more.
-    async fn send(mut self, chunks: &mpsc::Sender<Result<Bytes, Error>>) -> Result<(), Error> {
+    /// Sends what is still to come, and `None` as the sign that this was all; ends early when nobody wants it any more.
+    async fn send(mut self, chunks: &mpsc::Sender<Chunk>) -> Result<(), Error> {
         while let Some(chunk) = self.next_chunk().await? {
-            if chunks.send(Ok(chunk)).await.is_err() {
+            if chunks.send(Ok(Some(chunk))).await.is_err() {
                 return Ok(());
             }
         }
-        let last = self.encoder.finish()?;
-        // Nobody to tell when the client has gone away.
-        let _ = chunks.send(Ok(last)).await;
+        for chunk in [Some(self.encoder.finish()?), None] {
+            // Nobody to tell when the client has gone away.
+            let _ = chunks.send(Ok(chunk)).await;
+        }
         Ok(())
     }
 }
 
 /// The header and the first rows: what goes wrong until here is still a clean error.
-async fn first_chunk(query: Query, request: SqlRequest) -> Result<(Running, Vec<Bytes>), Error> {
-    let mut running = run(&query, request).await?;
+async fn first_chunk(query: Query, request: SqlRequest, cancel: Cancel) -> Result<(Running, Vec<Bytes>), Error> {
+    let mut running = run(&query, request, cancel).await?;
     let header = running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?;
     let first = running.next_chunk().await?;
     Ok((running, [Some(header), first].into_iter().flatten().collect()))
 }
 
-/// The body of a stream. It owns the task, so dropping the body aborts the query.
-fn rest(query: &Query, running: Running, first: Vec<Bytes>, limit: Duration, query_id: Uuid) -> Body {
+/// The body of a stream. It owns the task, so dropping the body ends the query.
+///
+/// The deadline is kept on both sides: by the body for a query that computes without waiting, by the task for a client that does
+/// not read.
+fn rest(query: &Query, running: Running, first: Vec<Bytes>, deadline: Deadline, query_id: Uuid) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-    let task = query.engine().spawn(async move {
-        let outcome = timeout(limit, running.send(&sender)).await.unwrap_or(Err(Error::TimedOut { after: limit }));
-        if let Err(error) = outcome {
+    let task = query.engine().spawn(running.cancel.clone(), async move {
+        if let Err(error) = deadline.keep(running.send(&sender)).await.and_then(|sent| sent) {
             tracing::warn!(%query_id, error = &error as &dyn std::error::Error, "an answer broke off");
             // Nobody to tell when the client has gone away.
             let _ = sender.send(Err(error)).await;
         }
     });
-    let later = stream::unfold((receiver, task), |(mut receiver, task)| async move { Some((receiver.recv().await?, (receiver, task))) });
+    let later = later(receiver, deadline, task);
     Body::from_stream(stream::iter(first.into_iter().map(Ok)).chain(later))
+}
+
+/// The chunks that a task sends, up to its sign that these were all. When it ends without, the last item is an error.
+fn later<T>(receiver: mpsc::Receiver<Chunk>, deadline: Deadline, task: T) -> impl Stream<Item = Result<Bytes, Error>> {
+    stream::unfold(Some((receiver, task)), move |source| async move {
+        let (mut receiver, task) = source?;
+        let next = deadline.keep(receiver.recv()).await.and_then(|chunk| chunk.unwrap_or(Err(Error::BrokenOff)));
+        match next {
+            Ok(chunk) => Some((Ok(chunk?), Some((receiver, task)))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
 }
 
 impl Head {
@@ -194,5 +217,39 @@ impl std::fmt::Display for Timing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
         write!(f, "pin;dur={:.1}, plan;dur={:.1}, total;dur={:.1}", ms(self.pinned), ms(self.planned), ms(self.began.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn received(chunks: Vec<Chunk>, limit: Duration) -> Vec<Result<Bytes, Error>> {
+        let (sender, receiver) = mpsc::channel(8);
+        for chunk in chunks {
+            sender.send(chunk).await.unwrap();
+        }
+        later(receiver, Deadline::after(limit), sender).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_cleanly_only_after_the_sign() {
+        let whole = received(vec![Ok(Some("a".into())), Ok(None)], Duration::from_secs(5)).await;
+        assert!(matches!(&whole[..], [Ok(a)] if a == "a"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_gone_without_the_sign_breaks_the_body() {
+        let (sender, receiver) = mpsc::channel(8);
+        sender.send(Ok(Some("a".into()))).await.unwrap();
+        drop(sender);
+        let broken: Vec<_> = later(receiver, Deadline::after(Duration::from_secs(5)), ()).collect().await;
+        assert!(matches!(&broken[..], [Ok(_), Err(Error::BrokenOff)]), "a panic must not look like the end");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_says_nothing_in_time_breaks_the_body() {
+        let late = received(vec![Ok(Some("a".into()))], Duration::from_millis(20)).await;
+        assert!(matches!(&late[..], [Ok(_), Err(Error::TimedOut { .. })]));
     }
 }

@@ -13,7 +13,10 @@ use datafusion::{
         datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
         error::ArrowError,
         ipc::writer::StreamWriter,
-        json::{self, EncoderFactory, EncoderOptions, WriterBuilder, writer::{JsonArray, LineDelimited, NullableEncoder}},
+        json::{
+            self, EncoderFactory, EncoderOptions, WriterBuilder,
+            writer::{JsonArray, LineDelimited, NullableEncoder},
+        },
         util::pretty::pretty_format_batches_with_schema,
     },
     common::Result,
@@ -141,7 +144,12 @@ fn json_texts(field: &FieldRef, column: &ArrayRef) -> Result<ArrayRef, ArrowErro
 struct RawJson;
 
 impl EncoderFactory for RawJson {
-    fn make_default_encoder<'a>(&self, field: &'a FieldRef, array: &'a dyn Array, _options: &'a EncoderOptions) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+    fn make_default_encoder<'a>(
+        &self,
+        field: &'a FieldRef,
+        array: &'a dyn Array,
+        _options: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let is_json = field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == JSON_EXTENSION);
         let texts = array.as_string_view_opt().filter(|_| is_json);
         Ok(texts.map(|texts| NullableEncoder::new(Box::new(Raw(texts)), texts.nulls().cloned())))

@@ -78,6 +78,11 @@ impl BadStatement {
         Self::new(Kind::TooLong, format!("the statement has {bytes} bytes; `query.max_sql` allows {most}"))
     }
 
+    /// The statement nests deeper, or has more parts, than anybody writes by hand.
+    pub(super) fn too_complex(message: &str, hint: &str) -> Self {
+        Self { hint: Some(hint.to_owned()), ..Self::new(Kind::Invalid, message) }
+    }
+
     /// The statement would do more than read.
     pub(super) fn read_only(statement: &str) -> Self {
         let word = first_word(statement);
@@ -131,8 +136,13 @@ pub(super) fn of_statement(error: &DataFusionError) -> BadStatement {
 pub(super) fn of_run(error: DataFusionError) -> Error {
     let root = error.find_root();
     match root {
-        DataFusionError::Execution(_) | DataFusionError::ArrowError(..) if !is_of_the_store(root) => BadStatement::new(Kind::Failed, message(root)).into(),
-        DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) | DataFusionError::Configuration(_) => of_statement(&error).into(),
+        DataFusionError::Execution(_) | DataFusionError::ArrowError(..) if !is_of_the_store(root) => {
+            BadStatement::new(Kind::Failed, message(root)).into()
+        }
+        DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_) => of_statement(&error).into(),
         _ => Error::from(error),
     }
 }
@@ -170,10 +180,14 @@ fn split_place(message: &str) -> (String, Option<(u64, u64)>) {
 fn hint(root: &DataFusionError, message: &str) -> Option<String> {
     match root {
         DataFusionError::SchemaError(error, _) => match &**error {
-            SchemaError::FieldNotFound { field, valid_fields } => Some(column_hint(field.name(), valid_fields.iter().map(|field| field.name()))),
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                Some(column_hint(field.name(), valid_fields.iter().map(|field| field.name())))
+            }
             _ => None,
         },
-        DataFusionError::Plan(text) if text.contains("Did you mean") => text.split_once("Did you mean").map(|(_, hint)| format!("did you mean{}", hint.replace('\'', "`"))),
+        DataFusionError::Plan(text) if text.contains("Did you mean") => {
+            text.split_once("Did you mean").map(|(_, hint)| format!("did you mean{}", hint.replace('\'', "`")))
+        }
         _ if message.starts_with("table '") => message.split('\'').nth(1).map(table_hint),
         _ => None,
     }

@@ -67,7 +67,10 @@ impl Format {
         let best = wanted.first().map(|(_, format)| *format);
         best.ok_or_else(|| {
             let types: Vec<&str> = Self::MEDIA_TYPES[..7].iter().map(|(media_type, _)| *media_type).collect();
-            BadParameter::new("Accept", format!("`{accept}` names no form that there is; it is one of {}, or use `format=`", types.join(", ")))
+            BadParameter::new(
+                "Accept",
+                format!("`{accept}` names no form that there is; it is one of {}, or use `format=`", types.join(", ")),
+            )
         })
     }
 

@@ -9,33 +9,49 @@ use datafusion::{
     execution::context::SQLOptions,
     sql::{
         parser::{DFParserBuilder, Statement},
-        sqlparser::ast::Statement as SqlStatement,
+        sqlparser::{ast::Statement as SqlStatement, dialect::PostgreSqlDialect},
     },
 };
 
-use super::fault::{self, BadStatement};
+use super::{
+    depth,
+    fault::{self, BadStatement},
+};
 
-/// How deep expressions and subqueries may nest.
-const MAX_DEPTH: usize = 50;
+/// How deep brackets may nest while the text is parsed.
+const MAX_BRACKETS: usize = 50;
 
 /// What a plan may do: read.
 pub(super) fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
-/// The one statement of a text, if it only reads.
+/// The one statement of a text, if it only reads. The grammar is PostgreSQL's, in which `->>` binds closer than `=`.
 ///
 /// # Errors
 /// Broken SQL, no statement or several, or one that does more than read.
 pub(super) fn parse(sql: &str) -> Result<Statement, BadStatement> {
-    let statements = DFParserBuilder::new(sql).with_recursion_limit(MAX_DEPTH).build().and_then(|mut parser| parser.parse_statements());
+    let parser = DFParserBuilder::new(sql).with_dialect(&PostgreSqlDialect {}).with_recursion_limit(MAX_BRACKETS).build();
+    let statements = parser.and_then(|mut parser| parser.parse_statements());
     let mut statements: VecDeque<Statement> = statements.map_err(|error| fault::of_text(sql, &error))?;
     match (statements.pop_front(), statements.len()) {
         (None, _) => Err(BadStatement::request("there is no statement")),
-        (Some(statement), 0) if reads(&statement) => Ok(statement),
+        (Some(statement), 0) if reads(&statement) => within_depth(statement),
         (Some(statement), 0) => Err(BadStatement::read_only(&statement.to_string())),
         (Some(_), others) => Err(BadStatement::request(&format!("one statement at a time; there are {}", others + 1))),
     }
+}
+
+fn within_depth(statement: Statement) -> Result<Statement, BadStatement> {
+    let mut inner = &statement;
+    while let Statement::Explain(explain) = inner {
+        inner = &explain.statement;
+    }
+    match inner {
+        Statement::Statement(statement) => depth::check(statement)?,
+        _ => return Err(BadStatement::read_only(&statement.to_string())),
+    }
+    Ok(statement)
 }
 
 fn reads(statement: &Statement) -> bool {
@@ -66,8 +82,18 @@ mod tests {
     #[test]
     fn reading_passes() {
         let statements = [
-            "SELECT 1", "select 1;", "WITH a AS (SELECT 1) SELECT * FROM a", "VALUES (1)", "EXPLAIN SELECT 1", "EXPLAIN ANALYZE VERBOSE SELECT 1",
-            "SHOW TABLES", "SHOW COLUMNS FROM events", "SHOW FUNCTIONS", "SHOW datafusion.execution.batch_size", "DESCRIBE events", "-- a comment\nSELECT 1",
+            "SELECT 1",
+            "select 1;",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "VALUES (1)",
+            "EXPLAIN SELECT 1",
+            "EXPLAIN ANALYZE VERBOSE SELECT 1",
+            "SHOW TABLES",
+            "SHOW COLUMNS FROM events",
+            "SHOW FUNCTIONS",
+            "SHOW datafusion.execution.batch_size",
+            "DESCRIBE events",
+            "-- a comment\nSELECT 1",
         ];
         for sql in statements {
             assert!(parse(sql).is_ok(), "{sql}: {}", parse(sql).unwrap_err());
@@ -77,10 +103,25 @@ mod tests {
     #[test]
     fn everything_else_is_refused_and_told_what_is_possible() {
         let statements = [
-            "INSERT INTO events VALUES (1)", "UPDATE events SET path = ''", "DELETE FROM events", "CREATE TABLE t AS SELECT 1", "CREATE VIEW v AS SELECT 1",
-            "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", "COPY events TO '/tmp/x.csv'", "DROP TABLE events", "SET datafusion.execution.batch_size = 1",
-            "RESET datafusion.execution.batch_size", "PREPARE p AS SELECT 1", "EXECUTE p", "BEGIN", "TRUNCATE TABLE events", "EXPLAIN INSERT INTO events VALUES (1)",
-            "ATTACH 'x'", "VACUUM", "USE other", "CREATE FUNCTION f() RETURNS INT RETURN 1",
+            "INSERT INTO events VALUES (1)",
+            "UPDATE events SET path = ''",
+            "DELETE FROM events",
+            "CREATE TABLE t AS SELECT 1",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+            "COPY events TO '/tmp/x.csv'",
+            "DROP TABLE events",
+            "SET datafusion.execution.batch_size = 1",
+            "RESET datafusion.execution.batch_size",
+            "PREPARE p AS SELECT 1",
+            "EXECUTE p",
+            "BEGIN",
+            "TRUNCATE TABLE events",
+            "EXPLAIN INSERT INTO events VALUES (1)",
+            "ATTACH 'x'",
+            "VACUUM",
+            "USE other",
+            "CREATE FUNCTION f() RETURNS INT RETURN 1",
         ];
         for sql in statements {
             let message = parse(sql).expect_err(sql).to_string();
@@ -104,5 +145,10 @@ mod tests {
     fn nesting_is_bounded() {
         let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
         assert!(parse(&deep).unwrap_err().to_string().contains("nested too deeply"));
+        let chain = |terms: usize| parse(&format!("SELECT 1{}", "+1".repeat(terms)));
+        assert!(chain(400).is_ok());
+        assert!(chain(600).unwrap_err().to_string().contains("more than 500 levels"));
+        let union = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(600));
+        assert!(parse(&union).unwrap_err().to_string().contains("more than 500 SELECTs"));
     }
 }

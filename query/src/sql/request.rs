@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use axum::http::{HeaderMap, Uri};
 use datafusion::{common::ParamValues, scalar::ScalarValue};
 use schemas::Position;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{BadStatement, format::Format};
 use crate::{
@@ -57,7 +57,8 @@ impl SqlRequest {
     pub(super) fn read_post(uri: &Uri, headers: &HeaderMap, body: &[u8], limits: Limits) -> Result<Self, Error> {
         let url = Params::read(uri, &URL_PARAMETERS)?;
         let text = std::str::from_utf8(body).map_err(|_| BadStatement::request("the body is not UTF-8 text"))?;
-        let (sql, params, wishes) = if text.trim_start().starts_with('{') { read_object(text, limits)? } else { (text.to_owned(), None, Wishes::default()) };
+        let (sql, params, wishes) =
+            if text.trim_start().starts_with('{') { read_object(text, limits)? } else { (text.to_owned(), None, Wishes::default()) };
         Self::new(sql, params, wishes, &url, headers, limits)
     }
 
@@ -68,7 +69,14 @@ impl SqlRequest {
         Self::new(sql, None, Wishes::default(), &url, headers, limits)
     }
 
-    fn new(sql: String, params: Option<ParamValues>, body: Wishes, url: &Params, headers: &HeaderMap, limits: Limits) -> Result<Self, Error> {
+    fn new(
+        sql: String,
+        params: Option<ParamValues>,
+        body: Wishes,
+        url: &Params,
+        headers: &HeaderMap,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         if sql.len() > limits.max_sql_bytes {
             return Err(BadStatement::too_long(sql.len(), limits.max_sql_bytes).into());
         }
@@ -89,7 +97,8 @@ fn milliseconds(number: usize) -> Duration {
 
 /// `{"sql","params","format","timeout_ms","max_rows"}`.
 fn read_object(text: &str, limits: Limits) -> Result<(String, Option<ParamValues>, Wishes), Error> {
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| BadStatement::request(&format!("the body begins like a JSON object but is none: {error}")))?;
+    let object: Map<String, Value> = serde_json::from_str(text)
+        .map_err(|error| BadStatement::request(&format!("the body begins like a JSON object but is none: {error}")))?;
     if let Some(unknown) = object.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
         let hint = nearest(unknown, MEMBERS).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
         return Err(BadParameter::new(unknown, format!("is no member of a request{hint}")).into());
@@ -118,7 +127,8 @@ fn param_values(params: Option<&Value>) -> Result<Option<ParamValues>, BadParame
         None | Some(Value::Null) => Ok(None),
         Some(Value::Array(values)) => Ok(Some(ParamValues::from(values.iter().map(scalar).collect::<Result<Vec<_>, _>>()?))),
         Some(Value::Object(values)) => {
-            let values = values.iter().map(|(name, value)| Ok((name.as_str(), scalar(value)?))).collect::<Result<Vec<_>, BadParameter>>()?;
+            let values =
+                values.iter().map(|(name, value)| Ok((name.as_str(), scalar(value)?))).collect::<Result<Vec<_>, BadParameter>>()?;
             Ok(Some(ParamValues::from(values)))
         }
         Some(_) => Err(BadParameter::new("params", "is a list for `$1`, `$2`, or an object for `$name`")),
@@ -130,8 +140,16 @@ fn scalar(value: &Value) -> Result<ScalarValue, BadParameter> {
         Value::Null => Ok(ScalarValue::Null),
         Value::Bool(value) => Ok(ScalarValue::from(*value)),
         Value::String(text) => Ok(ScalarValue::from(text.as_str())),
-        Value::Number(number) => Ok(number.as_i64().map(ScalarValue::from).or_else(|| number.as_f64().map(ScalarValue::from)).unwrap_or(ScalarValue::Null)),
+        Value::Number(number) => Ok(exact(number)),
         Value::Array(_) | Value::Object(_) => Err(BadParameter::new("params", "takes texts, numbers, booleans and nulls")),
+    }
+}
+
+fn exact(number: &Number) -> ScalarValue {
+    match (number.as_i64(), number.as_u64()) {
+        (Some(number), _) => ScalarValue::from(number),
+        (None, Some(number)) => ScalarValue::from(number),
+        (None, None) => ScalarValue::Float64(number.as_f64()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The role in a temporary folder, on a free port.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use query::{Config, Parts, Query};
@@ -17,7 +17,10 @@ use service::{
 use table::{NewCommit, Store, Table};
 use tempfile::TempDir;
 
-use crate::rows::{self, NOW, Row};
+use crate::{
+    rows::{self, NOW, Row},
+    watched::{Watch, Watched},
+};
 
 /// How long an answer may take in a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running role. Dropping it ends the server and removes the folder.
 pub(crate) struct TestApp {
     pub(crate) events: Table,
-    pub(crate) folder: TempDir,
+    /// What is read from the store, and whether it is down.
+    pub(crate) watch: Watch,
+    _folder: TempDir,
     base: String,
     client: reqwest::Client,
     tasks: Tasks,
@@ -44,12 +49,14 @@ impl TestApp {
         let folder = TempDir::new().unwrap();
         let url = folder.path().to_str().unwrap();
         let table: table::Config = serde_json::from_value(json!({"url": url, "s3": {"endpoint": "", "region": "", "access_key_id": "", "secret_access_key": "", "allow_http": false, "create_bucket": false}})).unwrap();
-        let store = Store::open(&table).await.unwrap();
+        let watch = Watch::default();
+        let store = Store::open(&table).await.unwrap().decorated(|inner| Arc::new(Watched { inner, watch: watch.clone() }));
         let events = Table::open_or_create(&store, "events", tables::events()).await.unwrap();
         let now = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
-        let parts = Parts { store, identity: IdentityRule::default(), clock: Clock::manual(now), health: Health::new() };
+        let health = Health::new();
+        let parts = Parts { store, identity: IdentityRule::default(), clock: Clock::manual(now), health: health.clone() };
         let query = query::build(&config, parts).await.unwrap();
-        Self::serve(query, events, folder).await
+        Self { watch, ..Self::serve(query, &health, events, folder).await }
     }
 
     /// The role over three commits of seeded rows, and these rows.
@@ -68,17 +75,17 @@ impl TestApp {
         (app, all)
     }
 
-    async fn serve(query: Query, events: Table, folder: TempDir) -> Self {
+    async fn serve(query: Query, health: &Health, events: Table, folder: TempDir) -> Self {
         let listener = http::bind("127.0.0.1:0", "query.listen").await.unwrap();
         let base = format!("http://{}", listener.address());
         let (stop, signal) = Stop::pair();
         let tasks = Tasks::new();
         let settings = Settings::load(service::settings::Sources::default()).unwrap();
         let limits: Limits = settings.section("http").unwrap();
-        tasks.spawn("http", http::serve(listener, http::layers(query.router()), signal.clone(), limits));
+        tasks.spawn("http", http::serve(listener, http::layers(query.router().merge(health.router())), signal.clone(), limits));
         query.start(&tasks, &signal);
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { events, folder, base, client, tasks, stop }
+        Self { events, watch: Watch::default(), _folder: folder, base, client, tasks, stop }
     }
 
     /// Commits rows of shard 0 up to `tidemark`: a file for each day.

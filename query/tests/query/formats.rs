@@ -32,7 +32,9 @@ async fn body(app: &TestApp, format: &str) -> Vec<u8> {
 
 /// What `SELECT` gives, read back from CSV: every column as text.
 fn csv_rows(bytes: &[u8], delimiter: u8) -> Vec<Vec<String>> {
-    let schema = Schema::new(["timestamp", "event_name", "user_id", "tags", "_sequence", "_index"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
+    let schema = Schema::new(
+        ["timestamp", "event_name", "user_id", "tags", "_sequence", "_index"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec(),
+    );
     let reader = ReaderBuilder::new(schema.into()).with_header(true).with_delimiter(delimiter).build(Cursor::new(bytes)).unwrap();
     let texts = |row: &Value| row.as_object().unwrap().values().map(|value| value.as_str().unwrap_or_default().to_owned()).collect();
     as_json(&reader.map(Result::unwrap).collect::<Vec<_>>()).iter().map(texts).collect()

@@ -6,8 +6,9 @@ use service::settings::ByteSize;
 
 use crate::app::{TestApp, config, problem_of};
 
-/// More work than any test waits for: it makes 10^10 pairs.
-const ENDLESS: &str = "SELECT count(*) FROM events a, events b, events c WHERE a._index + b._index + c._index = -1";
+/// More work than any test waits for: 10^12 pairs, and no row comes out.
+const ENDLESS: &str = "WITH few AS (SELECT _index FROM events LIMIT 1000)
+    SELECT count(*) FROM few a, few b, few c, few d WHERE a._index + b._index + c._index + d._index = -1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_beyond_its_time_is_stopped() {
@@ -23,7 +24,8 @@ async fn a_query_beyond_its_time_is_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_beyond_its_memory_is_refused_and_the_next_one_runs() {
     let (app, rows) = TestApp::seeded_with(Config { memory: ByteSize(4 << 20), ..config() }).await;
-    let hungry = "SELECT a.metadata || b.event_name || CAST(b._sequence AS TEXT) AS text, count(*) FROM events a, events b GROUP BY 1 LIMIT 1";
+    let hungry =
+        "SELECT a.metadata || b.event_name || CAST(b._sequence AS TEXT) AS text, count(*) FROM events a, events b GROUP BY 1 LIMIT 1";
     let (status, problem) = app.sql_problem(hungry).await;
     assert_eq!((status, problem["code"].as_str()), (422, Some("out_of_memory")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("query.memory"));
@@ -80,11 +82,75 @@ async fn a_failure_after_the_first_byte_breaks_the_transfer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_cannot_be_read_is_a_503_that_tells_nothing_of_the_inside() {
+async fn a_store_that_is_down_is_a_503_and_readiness_says_so() {
     let (app, _) = TestApp::seeded().await;
-    std::fs::remove_dir_all(app.folder.path().join("events/event_date=2026-11-20")).unwrap();
-    let (status, problem) = app.sql_problem("SELECT max(path) FROM events").await;
-    assert_eq!((status, problem["code"].as_str()), (503, Some("tables_unavailable")));
-    assert!(!problem.to_string().contains("parquet") && !problem.to_string().contains("event_date"), "{problem}");
+    let status = async |path: &str| app.get(path, &[]).send().await.unwrap().status().as_u16();
+    assert_eq!((status("/metrics").await, status("/readyz").await, status("/livez").await), (200, 200, 200));
+    app.watch.set_down(true);
+    for (status, problem) in [
+        app.problem("/metrics", &[]).await,
+        app.problem("/stats", &[("site_id", "shop")]).await,
+        app.sql_problem("SELECT path FROM events").await,
+    ] {
+        assert_eq!((status, problem["code"].as_str()), (503, Some("tables_unavailable")));
+        assert!(!problem.to_string().contains("secret"), "{problem}");
+    }
+    assert_eq!((status("/readyz").await, status("/livez").await), (503, 200));
+    let reason: Value = app.get("/readyz", &[]).send().await.unwrap().json().await.unwrap();
+    assert!(reason["checks"]["table"].as_str().unwrap().contains("table.url"), "{reason}");
+    app.watch.set_down(false);
+    assert_eq!((status("/metrics").await, status("/readyz").await), (200, 200));
+    app.end().await;
+}
+
+/// Every status that a strange statement may have.
+const CLEAR: [u16; 5] = [200, 400, 413, 422, 503];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_statement_ends_in_an_answer_or_a_refusal_and_never_ends_the_process() {
+    let (app, rows) = TestApp::seeded().await;
+    let chain = |first: &str, term: &str| format!("{first}{}", term.repeat((60_000 - first.len()) / term.len()));
+    let statements = [
+        chain("SELECT count(*) FROM events WHERE _index = -1", " OR _index=1"),
+        chain("SELECT 1", "+1"),
+        chain("SELECT 'a'", "||'b'"),
+        chain("SELECT 1", " UNION ALL SELECT 1"),
+        chain("SELECT ", "NOT "),
+        chain("SELECT ", "abs("),
+        chain("SELECT a", "::int"),
+        chain("SELECT 1 FROM events", ", events"),
+        format!("SELECT count(*) FROM events WHERE _index IN (1{})", ",2".repeat(5_000)),
+        format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(2_000), " END".repeat(2_000)),
+        format!("SELECT * FROM {}events{}", "(SELECT * FROM ".repeat(3_000), ")".repeat(3_000)),
+    ];
+    for sql in statements {
+        let response = app.post("/sql?format=json&timeout_ms=5000", &sql).send().await.unwrap();
+        assert!(CLEAR.contains(&response.status().as_u16()), "{}: {}...", response.status(), &sql[..60]);
+    }
+    assert_eq!(app.sql("SELECT count(*) AS n FROM events").await, [json!({"n": rows.len()})]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_of_the_greatest_depth_is_answered() {
+    let (app, rows) = TestApp::seeded().await;
+    let terms: String = (0..490).map(|at| format!(" OR _sequence + _index = {at}")).collect();
+    let expected = rows.iter().filter(|row| row.sequence + i64::from(row.index) < 490).count();
+    assert_eq!(app.sql(&format!("SELECT count(*) AS n FROM events WHERE path = 'none'{terms}")).await, [json!({"n": expected})]);
+    assert_eq!(app.sql(&format!("SELECT 1{} AS n", "+1".repeat(490))).await, [json!({"n": 491})]);
+    let union = format!("SELECT count(*) AS n FROM (SELECT 1{})", " UNION ALL SELECT 1".repeat(490));
+    assert_eq!(app.sql(&union).await, [json!({"n": 491})]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_takes_its_query_with_it() {
+    let (app, rows) = TestApp::seeded().await;
+    let gone = tokio::time::timeout(Duration::from_millis(500), app.post("/sql", ENDLESS).send()).await;
+    assert!(gone.is_err(), "the query is endless");
+    let began = Instant::now();
+    let everything = "SELECT count(*) AS n FROM events WHERE path IS NULL OR path IS NOT NULL";
+    assert_eq!(app.sql(everything).await, [json!({"n": rows.len()})]);
+    assert!(began.elapsed() < Duration::from_secs(15), "the threads were not free for {:?}", began.elapsed());
     app.end().await;
 }

@@ -8,3 +8,5 @@ mod metrics;
 mod rows;
 mod sql;
 mod stats;
+mod watched;
+mod bench;

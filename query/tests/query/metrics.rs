@@ -49,20 +49,48 @@ fn as_texts<K: ToString>(groups: BTreeMap<K, Counts>) -> BTreeMap<String, Counts
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_has_the_members_of_the_contract_in_its_order() {
     let (app, rows) = TestApp::seeded().await;
-    let response = app.get("/metrics", &[("event_name", "product_view"), ("group_by", "channel"), ("from", "1795000000"), ("to", "1795262400")]).send().await.unwrap();
+    let response = app
+        .get("/metrics", &[("event_name", "product_view"), ("group_by", "channel"), ("from", "1795000000"), ("to", "1795262400")])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.headers()["tidemark-as-of"], "0:300");
     assert_eq!(response.headers()["tidemark-fresh"], "false");
     assert_eq!(response.headers()["x-truncated"], "false");
     let text = response.text().await.unwrap();
-    let places: Vec<usize> = ["event_name", "from", "to", "grouped_by", "group_by", "total_events", "unique_users", "uniques", "data", "as_of", "fresh", "took_ms"]
-        .iter()
-        .map(|name| text.find(&format!("\"{name}\":")).expect(name))
-        .collect();
+    let places: Vec<usize> = [
+        "event_name",
+        "from",
+        "to",
+        "grouped_by",
+        "group_by",
+        "total_events",
+        "unique_users",
+        "uniques",
+        "data",
+        "as_of",
+        "fresh",
+        "took_ms",
+    ]
+    .iter()
+    .map(|name| text.find(&format!("\"{name}\":")).expect(name))
+    .collect();
     assert!(places.is_sorted(), "{text}");
     let answer: Value = serde_json::from_str(&text).unwrap();
-    let expected = counts(rows.iter().filter(|row| row.event_name == "product_view" && (1_795_000_000_000_000..=1_795_262_400_000_000).contains(&row.timestamp)));
+    let expected = counts(
+        rows.iter()
+            .filter(|row| row.event_name == "product_view" && (1_795_000_000_000_000..=1_795_262_400_000_000).contains(&row.timestamp)),
+    );
     assert_eq!(totals(&answer), expected);
-    for (name, value) in [("event_name", json!("product_view")), ("from", json!(1_795_000_000)), ("to", json!(1_795_262_400)), ("uniques", json!("exact")), ("as_of", json!({"0": 300})), ("fresh", json!(false)), ("grouped_by", json!("channel"))] {
+    for (name, value) in [
+        ("event_name", json!("product_view")),
+        ("from", json!(1_795_000_000)),
+        ("to", json!(1_795_262_400)),
+        ("uniques", json!("exact")),
+        ("as_of", json!({"0": 300})),
+        ("fresh", json!(false)),
+        ("grouped_by", json!("channel")),
+    ] {
         assert_eq!(answer[name], value, "{name}");
     }
     app.end().await;
@@ -189,7 +217,10 @@ fn berlin(us: i64) -> DateTime<FixedOffset> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_of_a_clock_change_in_berlin_has_23_or_25_hours() {
     let (app, rows) = TestApp::seeded().await;
-    for (from, to, hours) in [("2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59.999999+02:00", 23), ("2026-10-25T00:00:00+02:00", "2026-10-25T23:59:59.999999+01:00", 25)] {
+    for (from, to, hours) in [
+        ("2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59.999999+02:00", 23),
+        ("2026-10-25T00:00:00+02:00", "2026-10-25T23:59:59.999999+01:00", 25),
+    ] {
         let parameters = [("from", from), ("to", to), ("tz", "Europe/Berlin"), ("fill", "zero")];
         let by_hour = app.json("/metrics", &[&parameters[..], &[("group_by", "hour")]].concat()).await;
         assert_eq!(by_hour["data"].as_array().unwrap().len(), hours, "{from}");
@@ -223,7 +254,12 @@ async fn two_dimensions_make_a_group_of_each_pair() {
     let answer = app.json("/metrics", &about(&[("group_by", "day,channel")])).await;
     assert_eq!(answer["group_by"], "day,channel");
     assert_eq!(groups(&answer), grouped(recent(&rows), |row| vec![format!("[{},{}]", day(row), text(row.channel))]));
-    let order: Vec<(i64, Reverse<u64>)> = answer["data"].as_array().unwrap().iter().map(|group| (group["bucket_start"].as_i64().unwrap(), Reverse(totals(group).total))).collect();
+    let order: Vec<(i64, Reverse<u64>)> = answer["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| (group["bucket_start"].as_i64().unwrap(), Reverse(totals(group).total)))
+        .collect();
     assert!(order.is_sorted(), "time ascending, then total descending: {order:?}");
     let tagged = app.json("/metrics", &about(&[("group_by", "tag,event_name")])).await;
     assert_eq!(tagged["data"][0]["groups"].as_array().unwrap().len(), 2);
@@ -234,9 +270,12 @@ async fn two_dimensions_make_a_group_of_each_pair() {
 async fn the_order_and_the_limit_are_those_asked_for() {
     let (app, rows) = TestApp::seeded().await;
     let expected = as_texts(grouped(recent(&rows), |row| vec![text(row.channel)]));
-    let keys = async |parameters: &[(&str, &str)]| app.json("/metrics", &about(parameters)).await["data"].as_array().unwrap().iter().map(key).collect::<Vec<_>>();
+    let keys = async |parameters: &[(&str, &str)]| {
+        app.json("/metrics", &about(parameters)).await["data"].as_array().unwrap().iter().map(key).collect::<Vec<_>>()
+    };
     assert_eq!(keys(&[("group_by", "channel"), ("order", "key")]).await, ["\"android\"", "\"ios\"", "\"web\"", "null"]);
-    let mut by_total: Vec<(Reverse<u64>, bool, String)> = expected.iter().map(|(key, counts)| (Reverse(counts.total), key == "null", key.clone())).collect();
+    let mut by_total: Vec<(Reverse<u64>, bool, String)> =
+        expected.iter().map(|(key, counts)| (Reverse(counts.total), key == "null", key.clone())).collect();
     by_total.sort();
     let top: Vec<String> = by_total.into_iter().map(|(.., key)| key).take(2).collect();
     assert_eq!(keys(&[("group_by", "channel"), ("order", "-total"), ("limit", "2")]).await, top);

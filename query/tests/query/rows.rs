@@ -44,13 +44,17 @@ pub(crate) fn seeded(seed: u64, sequence: i64) -> Vec<Row> {
         (us("1907-02-01T00:00:00Z"), us("1907-02-03T00:00:00Z"), 20),
     ];
     let times = spans.into_iter().flat_map(|(from, to, count)| std::iter::repeat_n((from, to), count));
-    times.enumerate().map(|(at, (from, to))| row(&mut random, from, to, sequence + i64::try_from(at / 100).unwrap(), i32::try_from(at % 100).unwrap())).collect()
+    times
+        .enumerate()
+        .map(|(at, (from, to))| row(&mut random, from, to, sequence + i64::try_from(at / 100).unwrap(), i32::try_from(at % 100).unwrap()))
+        .collect()
 }
 
 fn row(random: &mut SmallRng, from: i64, to: i64, sequence: i64, index: i32) -> Row {
     let user_id = random.random_bool(0.9).then(|| format!("user-{}", random.random_range(0..120)));
     let price = random.random_range(0..10_000);
-    let metadata = format!(r#"{{"price":{}.25,"currency":"EUR", "items":[{{"sku":"s{price}"}}],"big":12345678901234567890,"note":null}}"#, price);
+    let metadata =
+        format!(r#"{{"price":{}.25,"currency":"EUR", "items":[{{"sku":"s{price}"}}],"big":12345678901234567890,"note":null}}"#, price);
     Row {
         timestamp: random.random_range(from..=to),
         event_id: random.random_bool(0.2).then(|| format!("client-{sequence}-{index}")),
@@ -60,7 +64,10 @@ fn row(random: &mut SmallRng, from: i64, to: i64, sequence: i64, index: i32) -> 
         campaign_id: *[None, Some("spring"), Some("autumn")].choose(random).unwrap(),
         site_id: *[None, Some("shop"), Some("blog")].choose(random).unwrap(),
         path: *[None, Some("/"), Some("/about"), Some("/shop?q=a b"), Some("/ünï")].choose(random).unwrap(),
-        tags: [None, Some(vec![]), Some(vec!["new"]), Some(vec!["new", "sale"]), Some(vec!["sale", "sale"])].choose(random).unwrap().clone(),
+        tags: [None, Some(vec![]), Some(vec!["new"]), Some(vec!["new", "sale"]), Some(vec!["sale", "sale"])]
+            .choose(random)
+            .unwrap()
+            .clone(),
         metadata: random.random_bool(0.7).then_some(metadata),
         sequence,
         index,
@@ -86,7 +93,9 @@ pub(crate) fn batches(rows: &[Row]) -> BTreeMap<i32, RecordBatch> {
 }
 
 fn batch(day: i32, rows: &[&Row]) -> RecordBatch {
-    let times = |at: fn(&Row) -> i64| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| at(row))).with_timezone("UTC")) };
+    let times = |at: fn(&Row) -> i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| at(row))).with_timezone("UTC"))
+    };
     let texts = |text: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(rows.iter().map(|row| text(row)).collect::<StringArray>()) };
     let mut tags = ListBuilder::new(StringBuilder::new());
     for row in rows {

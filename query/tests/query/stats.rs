@@ -43,9 +43,17 @@ async fn any_day_and_any_kind_of_event_can_be_asked_for() {
     let (app, rows) = TestApp::seeded().await;
     for day in ["1969-12-31", "1970-01-01", "2026-10-25"] {
         let all = on_day(&rows, "blog", day);
-        assert_eq!(app.json("/stats", &[("site_id", "blog"), ("date", day), ("event_type", "*")]).await, expected("blog", day, &all, 10), "{day}");
+        assert_eq!(
+            app.json("/stats", &[("site_id", "blog"), ("date", day), ("event_type", "*")]).await,
+            expected("blog", day, &all, 10),
+            "{day}"
+        );
         let signups: Vec<&Row> = all.into_iter().filter(|row| row.event_name == "signup").collect();
-        assert_eq!(app.json("/stats", &[("site_id", "blog"), ("date", day), ("event_type", "signup")]).await, expected("blog", day, &signups, 10), "{day}");
+        assert_eq!(
+            app.json("/stats", &[("site_id", "blog"), ("date", day), ("event_type", "signup")]).await,
+            expected("blog", day, &signups, 10),
+            "{day}"
+        );
     }
     app.end().await;
 }
@@ -61,6 +69,8 @@ async fn a_day_without_events_is_zero() {
 async fn a_question_without_a_site_or_with_a_wrong_day_is_refused() {
     let (app, _) = TestApp::seeded().await;
     assert!(app.problem("/stats", &[]).await.1["detail"].as_str().unwrap().contains("`site_id`: is required"));
-    assert!(app.problem("/stats", &[("site_id", "shop"), ("date", "21.11.2026")]).await.1["detail"].as_str().unwrap().contains("YYYY-MM-DD"));
+    assert!(
+        app.problem("/stats", &[("site_id", "shop"), ("date", "21.11.2026")]).await.1["detail"].as_str().unwrap().contains("YYYY-MM-DD")
+    );
     app.end().await;
 }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use arrow::{
     array::{Int32Array, StringArray, TimestampMicrosecondArray},
     datatypes::{Field, Schema},

@@ -5,12 +5,13 @@ use std::time::Duration;
 use object_store::{aws::AmazonS3, path::Path, signer::Signer};
 use reqwest::{Client, Method, Response, StatusCode};
 
-use crate::{Error, S3Config};
+use crate::{
+    Error,
+    config::{DEFAULT_REGION, S3Config},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SIGNATURE_LIFE: Duration = Duration::from_secs(60);
-/// The only region whose name a `CreateBucket` request must not repeat.
-const DEFAULT_REGION: &str = "us-east-1";
 /// So much of an unexpected answer is shown.
 const ANSWER_CHARS: usize = 300;
 
@@ -48,8 +49,8 @@ impl<'a> Bucket<'a> {
     }
 
     fn create_body(&self) -> String {
-        match self.config.region.as_str() {
-            "" | DEFAULT_REGION => String::new(),
+        match self.config.region() {
+            DEFAULT_REGION => String::new(),
             region => format!(
                 "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
             ),
@@ -57,7 +58,8 @@ impl<'a> Bucket<'a> {
     }
 
     async fn send(&self, method: Method, body: String) -> Result<Response, Error> {
-        let url = self.s3.signed_url(method.clone(), &Path::default(), SIGNATURE_LIFE).await?;
+        let url = self.s3.signed_url(method.clone(), &Path::default(), SIGNATURE_LIFE).await;
+        let url = url.map_err(|source| Error::S3Settings { source })?;
         let unreachable = |source: reqwest::Error| Error::Unreachable { endpoint: self.endpoint(), source: source.without_url() };
         let client = Client::builder().timeout(TIMEOUT).build().map_err(unreachable)?;
         client.request(method, url).body(body).send().await.map_err(unreachable)
@@ -75,7 +77,7 @@ impl<'a> Bucket<'a> {
 
     fn endpoint(&self) -> String {
         match self.config.endpoint.as_str() {
-            "" => format!("https://s3.{}.amazonaws.com", self.config.region),
+            "" => format!("https://s3.{}.amazonaws.com", self.config.region()),
             endpoint => endpoint.to_owned(),
         }
     }

@@ -4,7 +4,8 @@ use crate::metrics::question::Limits;
 const HOUR: i64 = 3_600_000_000;
 
 fn question(query: &str) -> MetricsQuestion {
-    MetricsQuestion::read(&format!("/metrics?from=0&to=7200&{query}").parse().unwrap(), Limits { now: Timestamp(0), max_groups: 6 }).unwrap()
+    MetricsQuestion::read(&format!("/metrics?from=0&to=7200&{query}").parse().unwrap(), Limits { now: Timestamp(0), max_groups: 6 })
+        .unwrap()
 }
 
 fn group(bucket: i64, channel: Option<&str>, total: u64) -> Measured {

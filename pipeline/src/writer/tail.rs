@@ -1,0 +1,88 @@
+//! Shows the tails of this process: by a call to the queries in the same process, over HTTP to those in others.
+//!
+//! `GET /tail?shard=0` answers with the bytes of [`TailView::encode`]; `at_least=<sequence>` waits a moment for that sequence.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
+use schemas::{Sequence, ShardId};
+use serde::Deserialize;
+use service::problem::Problem;
+use table::{TailUnavailable, TailView, Tails};
+use tokio::{sync::watch, time::timeout};
+
+const MEDIA_TYPE: &str = "application/vnd.apache.arrow.stream";
+/// How long a reader is kept waiting for a sequence before it gets what there is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the writer of a shard shows its tail: absent until it has read the table.
+pub(super) type Sign = watch::Sender<Option<TailView>>;
+
+/// The tails of the shards that this process writes. Clones show the same.
+#[derive(Clone)]
+pub struct Board(Arc<BTreeMap<ShardId, watch::Receiver<Option<TailView>>>>);
+
+impl Board {
+    /// A board and the sign of each shard.
+    pub(super) fn new(shards: u16) -> (Self, Vec<(ShardId, Sign)>) {
+        let (signs, shown): (Vec<_>, BTreeMap<_, _>) = (0..shards)
+            .map(|shard| {
+                let (sign, shown) = watch::channel(None);
+                ((ShardId(shard), sign), (ShardId(shard), shown))
+            })
+            .unzip();
+        (Self(Arc::new(shown)), signs)
+    }
+
+    /// `GET /tail`, for the internal port.
+    pub fn router(&self) -> Router {
+        Router::new().route("/tail", get(tail)).with_state(self.clone())
+    }
+
+    fn view(&self, shard: ShardId) -> Result<TailView, TailUnavailable> {
+        let unavailable = |reason: String| TailUnavailable { reason };
+        let shown = self.0.get(&shard).ok_or_else(|| unavailable(format!("shard {shard} has no writer here")))?;
+        shown.borrow().clone().ok_or_else(|| unavailable(format!("the writer of shard {shard} has not read the table yet")))
+    }
+}
+
+#[async_trait]
+impl Tails for Board {
+    async fn views(&self) -> Result<Vec<TailView>, TailUnavailable> {
+        self.0.keys().map(|shard| self.view(*shard)).collect()
+    }
+
+    async fn reached(&self, shard: ShardId, at_least: Sequence) {
+        if let Some(shown) = self.0.get(&shard) {
+            let mut shown = shown.clone();
+            // Whatever ends the wait, the reader looks at what there is then.
+            let _ = timeout(PATIENCE, shown.wait_for(|view| view.as_ref().is_some_and(|view| view.head >= at_least))).await;
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Question {
+    #[serde(default)]
+    shard: u16,
+    at_least: Option<u64>,
+}
+
+async fn tail(State(board): State<Board>, Query(question): Query<Question>) -> Result<Response, Problem> {
+    let shard = ShardId(question.shard);
+    if let Some(at_least) = question.at_least {
+        board.reached(shard, Sequence(at_least)).await;
+    }
+    let view = board
+        .view(shard)
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tail_unavailable", error.reason).with_retry_after(1))?;
+    let bytes = view.encode().map_err(|error| Problem::internal(&error))?;
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], bytes).into_response())
+}
