@@ -1,25 +1,32 @@
 //! The cut: the one consistent set of rows that a query reads (INVARIANTS I7).
 //!
-//! [`Lake`] pins a [`Cut`]; from then on the query reads nothing else, however long it runs and whatever is committed
-//! meanwhile. `quarantine` is pinned after `events`, and the pipeline commits it before, so what a cut's tidemark covers is
-//! there: as a row or in quarantine.
+//! ```text
+//! tails now (tidemark T, rows above T) -> snapshot with a tidemark of at least T -> the tails' rows above the snapshot's tidemark
+//! ```
+//!
+//! [`Lake`] pins a [`Cut`]; from then on the query reads nothing else, however long it runs and whatever is committed meanwhile.
+//! The tails are asked first: what they no longer hold by then is in the snapshot, and what both hold is taken once.
+//! `quarantine` is pinned after `events`, and the pipeline commits it before, so what a cut's tidemark covers is there: as a row or
+//! in quarantine. When a tail cannot be had, the cut is exactly the committed tables, never a part of the tail.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use schemas::{Position, tables};
-use table::{Snapshot, Store, Table};
+use datafusion::arrow::array::RecordBatch;
+use schemas::{Position, Sequence, ShardId, tables};
+use table::{Snapshot, Store, Table, TailView, Tails, rows_above};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
 
 /// How long to wait before looking again for a position that is not visible yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The tables of the lake.
+/// The tables of the lake, and the tails above them.
 pub(crate) struct Lake {
     events: Table,
     quarantine: Table,
+    tails: Option<Arc<dyn Tails>>,
     /// The newest cut, and when its pinning began.
     newest: Mutex<Option<(Instant, Cut)>>,
 }
@@ -31,13 +38,25 @@ pub(crate) struct Cut {
     pub(crate) events: Snapshot,
     /// The committed quarantine.
     pub(crate) quarantine: Snapshot,
+    /// What is above them; absent when it could not be had.
+    pub(crate) tail: Option<Arc<Tail>>,
 }
 
-/// What a client asked to see is in no commit yet.
+/// The rows above a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// Rows of `events`.
+    pub(crate) events: Vec<RecordBatch>,
+    /// Rows of `quarantine`.
+    pub(crate) quarantined: Vec<RecordBatch>,
+    heads: BTreeMap<ShardId, Sequence>,
+}
+
+/// What a client asked to see is not there yet.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PinError {
     /// Ask again: the pipeline has not got there yet.
-    #[error("position `{position}` is not visible yet: the answer would be as of `{as_of}`")]
+    #[error("position `{position}` is not visible yet: what is visible reaches to {as_of}")]
     NotVisible { position: Position, as_of: String },
     /// The store of the tables failed.
     #[error("the tables cannot be read")]
@@ -46,13 +65,13 @@ pub(crate) enum PinError {
 
 impl Lake {
     /// Opens the tables; creates them when this is the first process that needs them.
-    pub(crate) async fn open(store: &Store) -> Result<Self, table::Error> {
+    pub(crate) async fn open(store: &Store, tails: Option<Arc<dyn Tails>>) -> Result<Self, table::Error> {
         let events = Table::open_or_create(store, "events", tables::events()).await?;
         let quarantine = Table::open_or_create(store, "quarantine", tables::quarantine()).await?;
-        Ok(Self { events, quarantine, newest: Mutex::new(None) })
+        Ok(Self { events, quarantine, tails, newest: Mutex::new(None) })
     }
 
-    /// The newest cut. Those who ask at the same time share one look at the store: the one that began after they asked.
+    /// The newest cut. Those who ask at the same time share one look: the one that began after they asked.
     pub(crate) async fn pin(&self) -> Result<Cut, table::Error> {
         let asked = Instant::now();
         let mut newest = self.newest.lock().await;
@@ -62,10 +81,22 @@ impl Lake {
             return Ok(cut.clone());
         }
         let began = Instant::now();
-        let events = self.events.snapshot().await?;
-        let cut = Cut { events, quarantine: self.quarantine.snapshot().await? };
+        let views = self.views().await;
+        let known = newest.take().map(|(_, cut)| cut).filter(|cut| cut.is_enough_for(views.as_deref()));
+        let (events, quarantine) = match known {
+            Some(cut) => (cut.events, cut.quarantine),
+            None => (self.events.snapshot().await?, self.quarantine.snapshot().await?),
+        };
+        let tail = views.and_then(|views| Tail::above(&events, &quarantine, &views)).map(Arc::new);
+        let cut = Cut { events, quarantine, tail };
         *newest = Some((began, cut.clone()));
         Ok(cut)
+    }
+
+    /// The tails, or nothing when any of them cannot be had.
+    async fn views(&self) -> Option<Vec<TailView>> {
+        let views = self.tails.as_ref()?.views().await;
+        views.inspect_err(|error| tracing::debug!(%error, "answering from the committed tables alone")).ok()
     }
 
     /// The newest cut that covers `positions`, waiting for it until `deadline`.
@@ -74,17 +105,45 @@ impl Lake {
             let cut = self.pin().await?;
             let Some(position) = cut.first_uncovered(positions) else { return Ok(cut) };
             if Instant::now() + LOOK_AGAIN >= deadline {
-                return Err(PinError::NotVisible { position, as_of: cut.as_of_text() });
+                let as_of = if cut.as_of().is_empty() { "nothing".to_owned() } else { format!("`{}`", cut.as_of_text()) };
+                return Err(PinError::NotVisible { position, as_of });
             }
-            sleep(LOOK_AGAIN).await;
+            self.wait_for(position).await;
         }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a pause between looks at a store, on the clock of the query's deadline")]
+    async fn wait_for(&self, position: Position) {
+        if let Some(tails) = &self.tails {
+            tails.reached(position.shard, position.sequence).await;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+impl Tail {
+    /// The views' rows that the snapshots do not hold; nothing when a shard of the table has no view.
+    fn above(events: &Snapshot, quarantine: &Snapshot, views: &[TailView]) -> Option<Self> {
+        let mut tail = Self::default();
+        for view in views {
+            tail.events.extend(rows_above(&view.events, events.tidemark(view.shard)));
+            tail.quarantined.extend(rows_above(&view.quarantined, quarantine.tidemark(view.shard)));
+            tail.heads.insert(view.shard, view.head);
+        }
+        events.tidemarks().keys().all(|shard| tail.heads.contains_key(shard)).then_some(tail)
     }
 }
 
 impl Cut {
+    /// Whether these snapshots reach up to where the tails begin. Without tails only a new look tells what was committed.
+    fn is_enough_for(&self, views: Option<&[TailView]>) -> bool {
+        views.is_some_and(|views| views.iter().all(|view| self.events.tidemark(view.shard) >= view.tidemark))
+    }
+
     /// Shard -> the highest sequence whose events are all in this cut.
     pub(crate) fn as_of(&self) -> BTreeMap<u16, u64> {
-        self.events.tidemarks().iter().map(|(shard, sequence)| (shard.0, sequence.0)).collect()
+        let heads = self.tail.iter().flat_map(|tail| tail.heads.keys()).chain(self.events.tidemarks().keys());
+        heads.map(|shard| (shard.0, self.reach(*shard).0)).collect()
     }
 
     /// [`Self::as_of`] as `shard:sequence`, joined by commas.
@@ -92,12 +151,22 @@ impl Cut {
         self.as_of().iter().map(|(shard, sequence)| format!("{shard}:{sequence}")).collect::<Vec<_>>().join(",")
     }
 
-    /// Whether events that are not committed yet are in the cut. A cut of tables alone is exactly what is committed.
-    pub(crate) const fn is_fresh(&self) -> bool {
-        false
+    /// Whether events that are not committed yet are in the cut.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.tail.is_some()
+    }
+
+    /// The same cut without what is not committed.
+    pub(crate) fn committed(&self) -> Self {
+        Self { tail: None, ..self.clone() }
+    }
+
+    fn reach(&self, shard: ShardId) -> Sequence {
+        let head = self.tail.as_ref().and_then(|tail| tail.heads.get(&shard)).copied();
+        self.events.tidemark(shard).max(head.unwrap_or_default())
     }
 
     fn first_uncovered(&self, positions: &[Position]) -> Option<Position> {
-        positions.iter().find(|position| self.events.tidemark(position.shard) < position.sequence).copied()
+        positions.iter().find(|position| self.reach(position.shard) < position.sequence).copied()
     }
 }

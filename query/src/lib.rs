@@ -9,15 +9,15 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, routing};
-use schemas::{IdentityRule, Position, Timestamp, identity::UnknownField};
+use schemas::{IdentityRule, Position, Timestamp};
 use serde::Deserialize;
 use service::{
     clock::Clock,
     health::{Check, Health},
-    settings::{self, ByteSize, Interval, Settings},
+    settings::{ByteSize, Interval},
     tasks::{Stop, Tasks},
 };
-use table::Store;
+use table::{Store, Tails};
 use tokio::time::{Instant, timeout};
 
 mod buckets;
@@ -28,6 +28,7 @@ mod error;
 mod event_id;
 mod metrics;
 mod params;
+mod pipelines;
 mod provider;
 mod pruning;
 mod reply;
@@ -35,6 +36,8 @@ mod session;
 mod sql;
 mod stats;
 mod suggest;
+
+pub use pipelines::Pipelines;
 
 use crate::{
     cut::{Cut, Lake, PinError},
@@ -55,6 +58,8 @@ pub struct Config {
     pub listen: String,
     /// Internal address of the binary `query`.
     pub admin_listen: String,
+    /// Internal addresses of the pipelines, for the binary `query`.
+    pub pipelines: Vec<String>,
     /// The memory that all running queries share.
     pub memory: ByteSize,
     /// The longest that one query may run.
@@ -82,6 +87,8 @@ pub enum BuildError {
 pub struct Parts {
     /// Where the tables lie.
     pub store: Store,
+    /// Who tells what is not committed yet; without, answers are never fresh.
+    pub tails: Option<Arc<dyn Tails>>,
     /// What makes two events the same; ids are computed from it.
     pub identity: IdentityRule,
     /// Today, and the last 24 hours.
@@ -110,37 +117,13 @@ struct Shared {
 /// When the store or the tables cannot be used.
 pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
     let tables = parts.health.check("table");
-    let lake = Lake::open(&parts.store).await?;
+    let lake = Lake::open(&parts.store, parts.tails).await?;
     let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;
     let sessions =
         Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
     tables.up();
     let (max_rows, max_sql_bytes) = (config.max_rows, config.max_sql.as_usize());
     Ok(Query(Arc::new(Shared { lake, sessions, engine, clock: parts.clock, tables, max_rows, max_sql_bytes })))
-}
-
-/// The rule of section `[dedup]`.
-///
-/// # Errors
-/// A name that is no field of an event.
-pub fn identity_rule(settings: &Settings) -> Result<IdentityRule, IdentityError> {
-    #[derive(Deserialize)]
-    struct Dedup {
-        identity: Vec<String>,
-    }
-    let dedup: Dedup = settings.section("dedup")?;
-    Ok(IdentityRule::over(&dedup.identity)?)
-}
-
-/// Why there is no rule.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A setting is wrong.
-    #[error(transparent)]
-    Settings(#[from] settings::Error),
-    /// A name in it is no field of an event.
-    #[error(transparent)]
-    Field(#[from] UnknownField),
 }
 
 impl Query {

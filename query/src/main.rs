@@ -1,14 +1,14 @@
 //! The role `query`: table to answers.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use query::Parts;
+use query::{Parts, Pipelines};
 use service::{
     http,
     process::{self, Process, SettingArgs},
 };
-use table::Store;
+use table::{Store, Tails};
 
 /// Answers metrics, statistics and SQL from the tables.
 #[derive(Parser)]
@@ -29,8 +29,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let public = http::bind(&config.listen, "query.listen").await?;
     let admin = http::bind(&config.admin_listen, "query.admin_listen").await?;
     let store = Store::open(&process.settings.section("table")?).await?;
-    let identity = query::identity_rule(&process.settings)?;
-    let parts = Parts { store, identity, clock: process.clock.clone(), health: process.health.clone() };
+    let identity = process.settings.section::<schemas::identity::Config>("dedup")?.identity;
+    let tails = Pipelines::new(&config.pipelines)?.map(|pipelines| Arc::new(pipelines) as Arc<dyn Tails>);
+    let parts = Parts { store, tails, identity, clock: process.clock.clone(), health: process.health.clone() };
     let query = query::build(&config, parts).await?;
     process.serve_admin(admin);
     process.serve("query", public, query.router());

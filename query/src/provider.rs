@@ -1,4 +1,4 @@
-//! A table at one version, as DataFusion sees it.
+//! A table at one version, and the rows above it, as DataFusion sees them.
 //!
 //! A plain Parquet scan over the files that may hold matching rows: nothing is listed, nothing is looked up. Files are
 //! skipped by day and by the ranges of the Delta log before any is opened; row groups and pages by the statistics inside.
@@ -10,12 +10,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::{
-    arrow::datatypes::{FieldRef, Schema, SchemaRef},
+    arrow::{
+        array::RecordBatch,
+        datatypes::{FieldRef, Schema, SchemaRef},
+    },
     catalog::{Session, TableProvider},
     common::{Result, ScalarValue, stats::Precision},
     config::TableParquetOptions,
     datasource::{
         listing::PartitionedFile,
+        memory::MemorySourceConfig,
         physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
         source::DataSourceExec,
         table_schema::TableSchema,
@@ -23,7 +27,7 @@ use datafusion::{
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     object_store::{ObjectMeta, path::Path},
-    physical_plan::{ExecutionPlan, Statistics, empty::EmptyExec},
+    physical_plan::{ExecutionPlan, Statistics, empty::EmptyExec, union::UnionExec},
 };
 use schemas::tables::EVENT_DATE;
 use table::{DataFile, Snapshot};
@@ -140,6 +144,50 @@ impl TableProvider for Committed {
             .with_limit(limit)
             .with_projection_indices(Some(places))?;
         Ok(DataSourceExec::from_data_source(scan.build()))
+    }
+}
+
+/// The rows of a cut: those of the table and those above it.
+#[derive(Debug)]
+pub(crate) struct WithTail {
+    committed: Committed,
+    tail: Vec<RecordBatch>,
+}
+
+impl WithTail {
+    /// The rows of a snapshot, and rows above it in these columns.
+    pub(crate) fn new(snapshot: Snapshot, schema: SchemaRef, tail: Vec<RecordBatch>) -> Self {
+        Self { committed: Committed::new(snapshot, schema), tail }
+    }
+}
+
+#[async_trait]
+impl TableProvider for WithTail {
+    fn schema(&self) -> SchemaRef {
+        self.committed.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        self.committed.supports_filters_pushdown(filters)
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let committed = self.committed.scan(state, projection, filters, limit).await?;
+        if self.tail.is_empty() {
+            return Ok(committed);
+        }
+        let tail = MemorySourceConfig::try_new_exec(&[self.tail.clone()], self.schema(), projection.cloned())?;
+        UnionExec::try_new(vec![committed, tail])
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
     cancel::{Cancel, physical_rules},
     cut::Cut,
     event_id::event_id,
-    provider::Committed,
+    provider::WithTail,
 };
 
 const CATALOG: &str = "tidemark";
@@ -76,11 +76,10 @@ impl Sessions {
     /// A session in which the tables and views of a cut have their names, until the query is cancelled.
     pub(crate) fn over(&self, cut: &Cut, cancel: Cancel) -> Result<SessionState> {
         let schema = Arc::new(MemorySchemaProvider::new());
-        let events = view(self.events_view(cut)?);
-        schema.register_table("events".to_owned(), Arc::clone(&events))?;
-        schema.register_table("events_committed".to_owned(), events)?;
+        schema.register_table("events".to_owned(), view(self.events_view(cut)?))?;
+        schema.register_table("events_committed".to_owned(), view(self.events_view(&cut.committed())?))?;
         schema.register_table("event_names".to_owned(), view(event_names(cut)?))?;
-        schema.register_table("quarantine".to_owned(), Arc::new(Committed::new(cut.quarantine.clone(), tables::quarantine())))?;
+        schema.register_table("quarantine".to_owned(), Arc::new(quarantine(cut)))?;
         let catalog = Arc::new(MemoryCatalogProvider::new());
         catalog.register_schema(SCHEMA, schema)?;
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
@@ -99,8 +98,14 @@ impl Sessions {
 }
 
 fn stored_events(cut: &Cut) -> Result<LogicalPlan> {
-    let committed = Committed::new(cut.events.clone(), tables::events());
-    LogicalPlanBuilder::scan("events", provider_as_source(Arc::new(committed)), None)?.build()
+    let tail = cut.tail.as_ref().map(|tail| tail.events.clone()).unwrap_or_default();
+    let rows = WithTail::new(cut.events.clone(), tables::events(), tail);
+    LogicalPlanBuilder::scan("events", provider_as_source(Arc::new(rows)), None)?.build()
+}
+
+fn quarantine(cut: &Cut) -> WithTail {
+    let tail = cut.tail.as_ref().map(|tail| tail.quarantined.clone()).unwrap_or_default();
+    WithTail::new(cut.quarantine.clone(), tables::quarantine(), tail)
 }
 
 fn event_names(cut: &Cut) -> Result<LogicalPlan> {

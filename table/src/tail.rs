@@ -49,6 +49,8 @@ pub struct DecodeError(#[source] Option<ArrowError>);
 pub struct TailView {
     /// The shard.
     pub shard: ShardId,
+    /// Which run of a writer shows it: views of different runs are never put together.
+    pub run: u64,
     /// What the pipeline has committed: the rows begin after it.
     pub tidemark: Sequence,
     /// The last sequence that was read; every row up to it is in the table or here.
@@ -62,8 +64,8 @@ pub struct TailView {
 impl TailView {
     /// A shard of which everything that was read is committed.
     #[must_use]
-    pub fn empty(shard: ShardId, tidemark: Sequence) -> Self {
-        Self { shard, tidemark, head: tidemark, events: Vec::new(), quarantined: Vec::new() }
+    pub fn empty(shard: ShardId, run: u64, tidemark: Sequence) -> Self {
+        Self { shard, run, tidemark, head: tidemark, events: Vec::new(), quarantined: Vec::new() }
     }
 
     /// The view without the rows that a snapshot with this tidemark holds already.
@@ -72,6 +74,7 @@ impl TailView {
         let (tidemark, head) = (self.tidemark.max(above), self.head.max(above));
         Self {
             shard: self.shard,
+            run: self.run,
             tidemark,
             head,
             events: rows_above(&self.events, above),
@@ -79,12 +82,28 @@ impl TailView {
         }
     }
 
+    /// The view with its numbers as they are, without the rows up to `after`, which the reader has already.
+    #[must_use]
+    pub fn rows_after(self, after: Sequence) -> Self {
+        Self { events: rows_above(&self.events, after), quarantined: rows_above(&self.quarantined, after), ..self }
+    }
+
+    /// This view, of which the rows above an earlier one's head were asked for, together with what that one had.
+    #[must_use]
+    pub fn continuing(self, earlier: &Self) -> Self {
+        if self.run != earlier.run || self.shard != earlier.shard {
+            return self;
+        }
+        let rows = |earlier: &[RecordBatch], new: Vec<RecordBatch>| [rows_above(earlier, self.tidemark), new].concat();
+        Self { events: rows(&earlier.events, self.events), quarantined: rows(&earlier.quarantined, self.quarantined), ..self }
+    }
+
     /// The view as bytes: two Arrow IPC streams, the first of which carries the numbers in its schema's metadata.
     ///
     /// # Errors
     /// When Arrow cannot encode the rows.
     pub fn encode(&self) -> Result<Vec<u8>, ArrowError> {
-        let numbers = [("shard", u64::from(self.shard.0)), ("tidemark", self.tidemark.0), ("head", self.head.0)];
+        let numbers = [("shard", u64::from(self.shard.0)), ("run", self.run), ("tidemark", self.tidemark.0), ("head", self.head.0)];
         let metadata = numbers.map(|(name, number)| (name.to_owned(), number.to_string())).into();
         let schema = Schema::clone(&tables::events()).with_metadata(metadata);
         let mut bytes = Vec::new();
@@ -93,19 +112,27 @@ impl TailView {
         Ok(bytes)
     }
 
-    /// The view that was encoded.
+    /// The views that were encoded, one behind the other.
     ///
     /// # Errors
     /// When the bytes are damaged or of another version.
-    pub fn decode(mut bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode_all(mut bytes: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        let mut views = Vec::new();
+        while !bytes.is_empty() {
+            views.push(Self::decode(&mut bytes)?);
+        }
+        Ok(views)
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Result<Self, DecodeError> {
         let broken = |error| DecodeError(Some(error));
-        let (schema, events) = read(&mut bytes, &tables::events()).map_err(broken)?;
-        let (_, quarantined) = read(&mut bytes, &tables::quarantine()).map_err(broken)?;
+        let (schema, events) = read(bytes, &tables::events()).map_err(broken)?;
+        let (_, quarantined) = read(bytes, &tables::quarantine()).map_err(broken)?;
         let number = |name: &str| schema.metadata().get(name)?.parse::<u64>().ok();
         let shard = number("shard").and_then(|shard| u16::try_from(shard).ok());
-        match (shard, number("tidemark"), number("head")) {
-            (Some(shard), Some(tidemark), Some(head)) => {
-                Ok(Self { shard: ShardId(shard), tidemark: Sequence(tidemark), head: Sequence(head), events, quarantined })
+        match (shard, number("run"), number("tidemark"), number("head")) {
+            (Some(shard), Some(run), Some(tidemark), Some(head)) => {
+                Ok(Self { shard: ShardId(shard), run, tidemark: Sequence(tidemark), head: Sequence(head), events, quarantined })
             }
             _ => Err(DecodeError(None)),
         }
@@ -174,8 +201,11 @@ mod tests {
 
     #[test]
     fn what_a_snapshot_holds_is_not_in_the_view_above_it() {
-        let view =
-            TailView { quarantined: vec![rows(&[5, 5, 6]), rows(&[7, 9])], head: Sequence(9), ..TailView::empty(ShardId(1), Sequence(4)) };
+        let view = TailView {
+            quarantined: vec![rows(&[5, 5, 6]), rows(&[7, 9])],
+            head: Sequence(9),
+            ..TailView::empty(ShardId(1), 1, Sequence(4))
+        };
         for (tidemark, expected) in
             [(0, vec![5, 5, 6, 7, 9]), (4, vec![5, 5, 6, 7, 9]), (5, vec![6, 7, 9]), (7, vec![9]), (9, vec![]), (20, vec![])]
         {
@@ -186,9 +216,19 @@ mod tests {
 
     #[test]
     fn a_view_comes_back_as_it_went_and_rubbish_is_refused() {
-        let view = TailView { head: Sequence(9), ..TailView::empty(ShardId(3), Sequence(4)) };
-        let back = TailView::decode(&view.encode().unwrap()).unwrap();
-        assert_eq!((back.shard, back.tidemark, back.head), (ShardId(3), Sequence(4), Sequence(9)));
-        assert!(TailView::decode(b"rubbish").is_err());
+        let view = TailView { head: Sequence(9), ..TailView::empty(ShardId(3), u64::MAX, Sequence(4)) };
+        let bytes = [view.encode().unwrap(), view.encode().unwrap()].concat();
+        let back = TailView::decode_all(&bytes).unwrap();
+        assert_eq!(back.len(), 2);
+        assert_eq!((back[1].shard, back[1].run, back[1].tidemark, back[1].head), (ShardId(3), u64::MAX, Sequence(4), Sequence(9)));
+        assert!(TailView::decode_all(b"rubbish").is_err());
+    }
+
+    #[test]
+    fn a_view_goes_on_from_an_earlier_one_of_the_same_run_only() {
+        let earlier = TailView { quarantined: vec![rows(&[5, 6, 7])], head: Sequence(7), ..TailView::empty(ShardId(1), 1, Sequence(4)) };
+        let newer = |run| TailView { quarantined: vec![rows(&[8, 9])], head: Sequence(9), ..TailView::empty(ShardId(1), run, Sequence(6)) };
+        assert_eq!(sequences(&newer(1).continuing(&earlier).quarantined), [7, 8, 9]);
+        assert_eq!(sequences(&newer(2).continuing(&earlier).quarantined), [8, 9]);
     }
 }

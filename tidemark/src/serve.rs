@@ -56,7 +56,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let ingest = ingest::Ingest::build(&ingest, parts);
     let parts = writer::Parts { journal, store: store.clone(), dedup, clock: clock(), health: health() };
     let writer = writer::Writer::build(&writer, parts).await?;
-    let parts = query::Parts { store, identity, clock: clock(), health: health() };
+    let parts = query::Parts { store, tails: Some(Arc::new(writer.tails())), identity, clock: clock(), health: health() };
     let query = query::build(&query, parts).await?;
     Ok(Roles { ingest, writer, query })
 }

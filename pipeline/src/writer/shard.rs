@@ -32,6 +32,7 @@ pub(super) struct Admitted {
 #[derive(Debug)]
 pub(super) struct Shard {
     id: ShardId,
+    run: u64,
     tidemark: Sequence,
     committing: Option<Batch>,
     open: OpenBatch,
@@ -40,8 +41,8 @@ pub(super) struct Shard {
 
 impl Shard {
     /// A shard of which everything up to `tidemark` is in the table, and nothing else is known.
-    pub(super) fn new(id: ShardId, tidemark: Sequence, limits: Limits, dedup_bytes: usize) -> Self {
-        Self { id, tidemark, committing: None, open: OpenBatch::new(limits, tidemark), index: Index::new(dedup_bytes) }
+    pub(super) fn new(id: ShardId, run: u64, tidemark: Sequence, limits: Limits, dedup_bytes: usize) -> Self {
+        Self { id, run, tidemark, committing: None, open: OpenBatch::new(limits, tidemark), index: Index::new(dedup_bytes) }
     }
 
     /// The hours that must be learnt before `rows` can be pushed.
@@ -115,6 +116,7 @@ impl Shard {
         let quarantined = committing.into_iter().flat_map(|batch| batch.quarantined.batches()).chain(self.open.quarantined());
         TailView {
             shard: self.id,
+            run: self.run,
             tidemark: self.tidemark,
             head: self.open.last(),
             events: events.cloned().collect(),

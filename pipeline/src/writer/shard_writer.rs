@@ -9,8 +9,9 @@ use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use journal::{Deliveries, Delivery, Journal, Remedy};
-use schemas::ShardId;
+use schemas::{Sequence, ShardId};
 use service::{clock::Clock, health::Check, tasks::Stop};
+use uuid::Uuid;
 
 use super::{
     committer::{self, Base, Committer},
@@ -96,12 +97,13 @@ impl ShardWriter {
     async fn run_once(&self, stop: &Stop) -> Result<(), Error> {
         let base = self.committer.base().await?;
         tracing::info!(shard = %self.shard, tidemark = %base.tidemark(), "reading on from the table's tidemark");
+        let caught_up_at = self.journal.bounds(self.shard).await?.last;
         let deliveries = self.journal.read(self.shard, base.tidemark()).await?;
         let stop = stop.clone();
         let deliveries = deliveries.take_until(async move { stop.requested().await }).boxed();
-        let state = Shard::new(self.shard, base.tidemark(), self.limits, self.dedup_bytes);
+        let state = Shard::new(self.shard, Uuid::new_v4().as_u64_pair().0, base.tidemark(), self.limits, self.dedup_bytes);
         self.check.up();
-        let ended = Run { writer: self, deliveries, state, base, commit: None }.run().await;
+        let ended = Run { writer: self, deliveries, caught_up_at, state, base, commit: None }.run().await;
         self.sign.send_replace(None);
         ended
     }
@@ -116,6 +118,8 @@ fn explain(error: &Error) -> String {
 struct Run<'a> {
     writer: &'a ShardWriter,
     deliveries: Deliveries,
+    /// Where the journal ended when the run began: before that point an answer could lack what an earlier run had shown.
+    caught_up_at: Sequence,
     state: Shard,
     /// What the table held after the last commit.
     base: Base,
@@ -173,7 +177,10 @@ impl Run<'_> {
 
     /// Shows the queries what is not in the table yet.
     fn show(&self) {
-        self.writer.sign.send_replace(Some(self.state.view()));
+        let view = self.state.view();
+        if view.head >= self.caught_up_at {
+            self.writer.sign.send_replace(Some(view));
+        }
         metrics::gauge!("tidemark_pipeline_dedup_bytes", "shard" => self.writer.shard.to_string()).set(self.state.dedup_bytes() as f64);
     }
 }

@@ -1,6 +1,7 @@
 //! Shows the tails of this process: by a call to the queries in the same process, over HTTP to those in others.
 //!
-//! `GET /tail?shard=0` answers with the bytes of [`TailView::encode`]; `at_least=<sequence>` waits a moment for that sequence.
+//! `GET /tail` answers with the bytes of [`TailView::encode`] of every shard of this process. `shard=0&run=..&after=<sequence>` asks
+//! for the rows of one shard above those that the reader has of the same run; `at_least=<sequence>` waits a moment for that sequence.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -70,19 +71,38 @@ impl Tails for Board {
 
 #[derive(Deserialize)]
 struct Question {
-    #[serde(default)]
-    shard: u16,
+    shard: Option<u16>,
+    run: Option<u64>,
+    after: Option<u64>,
     at_least: Option<u64>,
 }
 
+impl Question {
+    /// The part of a view that the reader does not have.
+    fn part(&self, view: TailView) -> TailView {
+        match (self.run, self.after) {
+            (Some(run), Some(after)) if run == view.run => view.rows_after(Sequence(after)),
+            _ => view,
+        }
+    }
+}
+
 async fn tail(State(board): State<Board>, Query(question): Query<Question>) -> Result<Response, Problem> {
-    let shard = ShardId(question.shard);
-    if let Some(at_least) = question.at_least {
+    let shard = question.shard.map(ShardId);
+    if let (Some(shard), Some(at_least)) = (shard, question.at_least) {
         board.reached(shard, Sequence(at_least)).await;
     }
-    let view = board
-        .view(shard)
-        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tail_unavailable", error.reason).with_retry_after(1))?;
-    let bytes = view.encode().map_err(|error| Problem::internal(&error))?;
+    let views = match shard {
+        Some(shard) => board.view(shard).map(|view| vec![question.part(view)]),
+        None => board.views().await,
+    };
+    let mut bytes = Vec::new();
+    for view in views.map_err(unavailable)? {
+        bytes.extend(view.encode().map_err(|error| Problem::internal(&error))?);
+    }
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], bytes).into_response())
+}
+
+fn unavailable(error: TailUnavailable) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tail_unavailable", error.reason).with_retry_after(1)
 }

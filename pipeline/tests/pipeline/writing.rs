@@ -108,11 +108,11 @@ async fn two_writers_on_one_shard_never_add_a_row_twice() {
 #[tokio::test]
 async fn foreign_messages_are_rows_or_quarantine_and_stop_nothing() {
     let app = App::start().await;
-    let good = r#"{"event_name":"foreign","user_id":"u","timestamp":1723475612}"#;
+    let good = |user: &str| format!(r#"{{"event_name":"foreign","user_id":"{user}","timestamp":1723475612}}"#);
     let messages = [
-        good.to_owned(),
-        format!("[{good},{{\"user_id\":\"u\"}},{good}]"),
-        format!("{good}\nrubbish\n"),
+        good("a"),
+        format!("[{},{{\"user_id\":\"u\"}},{}]", good("b"), good("c")),
+        format!("{}\nrubbish\n", good("d")),
         "nats bench filler".to_owned(),
         "TMB1 damaged".to_owned(),
         String::new(),

@@ -54,7 +54,7 @@ impl TestApp {
         let events = Table::open_or_create(&store, "events", tables::events()).await.unwrap();
         let now = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
         let health = Health::new();
-        let parts = Parts { store, identity: IdentityRule::default(), clock: Clock::manual(now), health: health.clone() };
+        let parts = Parts { store, tails: None, identity: IdentityRule::default(), clock: Clock::manual(now), health: health.clone() };
         let query = query::build(&config, parts).await.unwrap();
         Self { watch, ..Self::serve(query, &health, events, folder).await }
     }

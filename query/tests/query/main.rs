@@ -9,4 +9,3 @@ mod rows;
 mod sql;
 mod stats;
 mod watched;
-mod bench;

@@ -112,8 +112,30 @@ impl Drop for Tidemark {
 
 /// A command of the binary, without the environment's settings.
 pub(crate) fn tidemark(arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = binary(Path::new(BINARY));
+    command.args(arguments);
+    command
+}
+
+/// The binary of a role that runs alone: `ingest`, `pipeline` or `query`, which are built next to `tidemark`.
+///
+/// Cargo builds them for the tests of their own crates, not for these; one that is missing or older than its source is refused.
+pub(crate) fn role(name: &str) -> PathBuf {
+    const REMEDY: &str = "run `cargo build --workspace --bins`";
+    let path = Path::new(BINARY).with_file_name(name);
+    let built = path.metadata().and_then(|file| file.modified()).unwrap_or_else(|_| panic!("`{}` is missing; {REMEDY}", path.display()));
+    let sources = std::fs::read_to_string(path.with_extension("d")).unwrap();
+    for source in sources.split_whitespace().skip(1) {
+        let is_newer = Path::new(source).metadata().is_ok_and(|file| file.modified().is_ok_and(|written| written > built));
+        assert!(!is_newer, "`{}` is older than `{source}`; {REMEDY}", path.display());
+    }
+    path
+}
+
+/// A command of a binary, without the environment's settings.
+pub(crate) fn binary(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
     for name in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("TIDEMARK_")) {
         command.env_remove(name);
     }

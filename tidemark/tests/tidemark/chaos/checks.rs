@@ -23,7 +23,9 @@ mod tests;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) rule: Rule,
-    pub(crate) count: usize,
+    /// Who sees that, where readers may differ.
+    seen_by: &'static str,
+    count: usize,
     examples: Vec<String>,
 }
 
@@ -59,7 +61,8 @@ pub(crate) enum Rule {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}, such as {}", self.rule, self.count, self.examples.join("; "))
+        let Self { rule, seen_by, count, examples } = self;
+        write!(f, "{rule:?}{seen_by}: {count}, such as {}", examples.join("; "))
     }
 }
 
@@ -73,7 +76,12 @@ impl Violation {
                 examples.push(one.to_string());
             }
         }
-        (count > 0).then_some(Self { rule, count, examples })
+        (count > 0).then_some(Self { rule, seen_by: "", count, examples })
+    }
+
+    /// The same with the name of a reader.
+    pub(crate) fn seen_by(self, seen_by: &'static str) -> Self {
+        Self { seen_by, ..self }
     }
 }
 
@@ -82,7 +90,8 @@ pub(crate) fn judge(book: &Book, journal: &Journal, tables: &Tables) -> Vec<Viol
     let keys: HashMap<EventKey, Place> = tables.events.iter().filter_map(|row| Some((row.key?, row.place))).collect();
     let rows = || tables.events.iter();
     let foreign = book.foreign_events.iter().filter(|(_, is_stored)| **is_stored).map(|(number, _)| EventKey::foreign(*number));
-    let acknowledged = book.requests.iter().filter(|(_, sent)| !sent.acknowledged.is_empty()).flat_map(|(origin, sent)| keys_of(*origin, sent));
+    let acknowledged =
+        book.requests.iter().filter(|(_, sent)| !sent.acknowledged.is_empty()).flat_map(|(origin, sent)| keys_of(*origin, sent));
     let unsent = rows().filter(|row| row.key.is_none_or(|key| !book.was_sent(key)));
     [
         Violation::of(Rule::Lost, acknowledged.chain(foreign).filter(|key| !keys.contains_key(key))),
@@ -92,7 +101,10 @@ pub(crate) fn judge(book: &Book, journal: &Journal, tables: &Tables) -> Vec<Viol
         Violation::of(Rule::NotTheFirst, not_the_first(journal, &keys)),
         Violation::of(Rule::Unbalanced, unbalanced(journal, tables)),
         Violation::of(Rule::Quarantine, quarantine(book, journal, tables)),
-        Violation::of(Rule::Altered, rows().filter(|row| row.key.is_some_and(|key| key.counter() != row.counter)).map(|row| text(row.place))),
+        Violation::of(
+            Rule::Altered,
+            rows().filter(|row| row.key.is_some_and(|key| key.counter() != row.counter)).map(|row| text(row.place)),
+        ),
         Violation::of(Rule::NotInTheJournal, not_in_the_journal(book, journal)),
         Violation::of(Rule::Refused, &book.refusals),
     ]
@@ -159,12 +171,14 @@ fn quarantine(book: &Book, journal: &Journal, tables: &Tables) -> Vec<String> {
 
 /// Every event of an acknowledged request stands in one of the messages that its answer names.
 fn not_in_the_journal(book: &Book, journal: &Journal) -> Vec<String> {
-    let stands: HashSet<(EventKey, u16, u64)> = journal.events.iter().map(|((shard, sequence, _), key)| (*key, *shard, *sequence)).collect();
+    let both = |((shard, sequence, index), key): &(Place, EventKey)| [None, Some(*index)].map(|index| (*key, *shard, *sequence, index));
+    let stands: HashSet<_> = journal.events.iter().flat_map(both).collect();
     let mut missing = Vec::new();
     for (origin, sent) in &book.requests {
         for positions in &sent.acknowledged {
-            let is_there = |key: &EventKey| positions.iter().any(|at| stands.contains(&(*key, at.shard.0, at.sequence.0)));
-            missing.extend(keys_of(*origin, sent).filter(|key| !is_there(key)).map(|key| format!("{key} was acknowledged at {positions:?}")));
+            let is_there = |key: &EventKey| positions.iter().any(|at| stands.contains(&(*key, at.shard.0, at.sequence.0, at.index)));
+            missing
+                .extend(keys_of(*origin, sent).filter(|key| !is_there(key)).map(|key| format!("{key} was acknowledged at {positions:?}")));
         }
     }
     missing

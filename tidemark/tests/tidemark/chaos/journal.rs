@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use journal::{Delivery, Journal as _};
-use schemas::{Block, ShardId, block};
+use schemas::{Block, IdentityRule, ShardId, block, identity::event_ids};
 use service::settings::Settings;
 
 use super::requests::EventKey;
@@ -46,9 +46,8 @@ impl Journal {
         let place = |index: usize| (delivery.shard.0, delivery.sequence.0, u32::try_from(index).unwrap());
         match Block::decode(&delivery.payload) {
             Ok(events) => {
-                let ids = events.column_by_name("event_id").unwrap();
-                let ids = ids.as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
-                self.events.extend(ids.iter().enumerate().map(|(index, id)| (place(index), id.unwrap().parse().unwrap())));
+                let ids = event_ids(&IdentityRule::default(), &events);
+                self.events.extend((0..events.num_rows()).map(|index| (place(index), ids.value(index).parse().unwrap())));
             }
             Err(block::Error::Foreign) => self.add_foreign(&delivery.payload, place(0)),
             Err(error) => panic!("{error} at {:?}", place(0)),

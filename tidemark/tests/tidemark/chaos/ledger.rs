@@ -198,5 +198,7 @@ fn a_ledger_is_read_back_as_it_was_written() {
     assert_eq!(book.requests[&4], Sent { events: request.events, acknowledged: vec![positions] });
     assert_eq!((book.refusals.len(), book.foreign_events[&3], book.rubbish[&4]), (1, true, false));
     assert!(book.was_sent(EventKey::new(4, 0)) && book.was_sent(EventKey::foreign(3)));
-    assert!(!book.was_sent(EventKey::new(4, request.events)) && !book.was_sent(EventKey::new(9, 0)) && !book.was_sent(EventKey::foreign(4)));
+    assert!(
+        !book.was_sent(EventKey::new(4, request.events)) && !book.was_sent(EventKey::new(9, 0)) && !book.was_sent(EventKey::foreign(4))
+    );
 }

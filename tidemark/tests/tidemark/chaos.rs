@@ -1,0 +1,46 @@
+//! Real processes under load while everything around them breaks; then what was acknowledged, what the journal holds and what the
+//! tables say must be one story.
+//!
+//! The slices below run with all tests. `just chaos [seed] [minutes]` plays the whole deck. A run prints its seed, and a fault that
+//! did not happen fails it. See [`plan`] for what may happen and [`checks`] for what must hold.
+
+use std::time::Duration;
+
+use self::plan::{Plan, Setting};
+
+mod checks;
+mod faults;
+mod fleet;
+mod journal;
+mod ledger;
+mod load;
+mod plan;
+mod requests;
+mod role;
+mod rows;
+mod run;
+mod watch;
+
+#[tokio::test]
+async fn one_process_on_a_folder_tells_one_story_whatever_breaks() {
+    run::run(&Plan::slice(1, Setting { is_on_s3: false, is_together: true, shards: 1 })).await;
+}
+
+#[tokio::test]
+async fn three_processes_on_s3_tell_one_story_whatever_breaks() {
+    run::run(&Plan::slice(2, Setting { is_on_s3: true, is_together: false, shards: 2 })).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes; `just chaos` runs it"]
+async fn a_long_run_tells_one_story_whatever_breaks() {
+    let minutes: f64 = variable("TIDEMARK_CHAOS_MINUTES").map_or(1.0, |text| text.parse().expect("a number of minutes"));
+    let seed = variable("TIDEMARK_CHAOS_SEED").map_or_else(rand::random, |text| text.parse().expect("a seed is a whole number"));
+    run::run(&Plan::long(seed, Duration::from_secs_f64(60.0 * minutes))).await;
+}
+
+/// A variable that is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "a test has no settings; the recipe hands these over")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}

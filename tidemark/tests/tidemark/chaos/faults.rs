@@ -1,0 +1,244 @@
+//! Makes faults happen, and makes sure that they did: each gives the evidence that it was met, or says that it was not.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use schemas::ShardId;
+use table::{Store, Table};
+use testkit::{Outcome, Rule, pause, until};
+use tokio::sync::RwLock;
+
+use super::{
+    fleet::{Fleet, START_DEADLINE},
+    plan::{Fault, Link, Part, Plan, Step},
+};
+
+/// How long a trap waits for its victim under load, other faults included.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The object that is a commit.
+const COMMIT: &[&str] = &["_delta_log/", ".json"];
+
+/// A fault that is over.
+pub(crate) struct Happened {
+    pub(crate) fault: Fault,
+    pub(crate) at: Duration,
+    /// What was seen of it, or that it was not seen.
+    pub(crate) evidence: Result<String, String>,
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Ok(evidence) | Err(evidence)) = &self.evidence;
+        write!(f, "{:6.1} s  {:?}: {evidence}", self.at.as_secs_f64(), self.fault)
+    }
+}
+
+/// Plays the decks of a plan on a fleet.
+pub(crate) struct Troublemaker<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) plan: &'a Plan,
+    pub(crate) started: Instant,
+    /// Held alone by a fault that needs all else to work.
+    alone: RwLock<()>,
+}
+
+impl<'a> Troublemaker<'a> {
+    pub(crate) fn new(fleet: &'a Fleet, plan: &'a Plan) -> Self {
+        Self { fleet, plan, started: Instant::now(), alone: RwLock::new(()) }
+    }
+
+    /// All decks side by side, until each was played and the time is over.
+    pub(crate) async fn run(&self) -> Vec<Happened> {
+        let decks = (0..self.plan.decks.len()).map(|deck| self.play(deck));
+        futures::future::join_all(decks).await.into_iter().flatten().collect()
+    }
+
+    async fn play(&self, deck: usize) -> Vec<Happened> {
+        let mut happened = Vec::new();
+        for game in 0.. {
+            for Step { pause: before, fault, lasts } in self.plan.deal(deck, game) {
+                pause(before).await;
+                let at = self.started.elapsed();
+                let evidence = self.make(fault, lasts).await;
+                happened.push(Happened { fault, at, evidence });
+            }
+            if self.started.elapsed() >= self.plan.length {
+                break;
+            }
+        }
+        happened
+    }
+
+    async fn make(&self, fault: Fault, lasts: Duration) -> Result<String, String> {
+        if fault == Fault::Fence {
+            let _alone = self.alone.write().await;
+            return self.fence().await;
+        }
+        let _shared = self.alone.read().await;
+        match fault {
+            Fault::KillNats => self.kill_nats(lasts).await,
+            Fault::Kill(part) => self.kill(part, lasts).await,
+            Fault::Cut(link) => self.cut(link, lasts).await,
+            Fault::Stall(link) => self.stall(link, lasts).await,
+            Fault::Commit(outcome) => self.trick(outcome).await,
+            Fault::StoreDown => self.store_down(lasts).await,
+            Fault::StoreSlow => self.store_slow(lasts).await,
+            Fault::TerminateAll => self.terminate_all(lasts).await,
+            Fault::Fence => unreachable!("it is made alone"),
+        }
+    }
+
+    async fn kill_nats(&self, lasts: Duration) -> Result<String, String> {
+        let mut nats = self.fleet.nats.lock().await;
+        nats.kill();
+        pause(lasts).await;
+        nats.restart().await;
+        Ok(format!("away for {lasts:?}"))
+    }
+
+    async fn kill(&self, part: Part, lasts: Duration) -> Result<String, String> {
+        let mut role = self.fleet.part(part).lock().await;
+        let ran = role.kill();
+        pause(lasts).await;
+        role.restart();
+        let took = role.ready(&self.fleet.client, START_DEADLINE).await;
+        seen(ran, format!("ready again after {took:?}"), "it did not run")
+    }
+
+    async fn cut(&self, link: Link, lasts: Duration) -> Result<String, String> {
+        let proxy = self.fleet.link(link);
+        let troubles = || proxy.seen().cut + proxy.seen().refused;
+        let before = troubles();
+        proxy.cut();
+        pause(lasts).await;
+        let is_met = met(|| troubles() > before).await;
+        proxy.pass();
+        seen(is_met, format!("{} connections ended in {lasts:?}", troubles() - before), "nobody used the link")
+    }
+
+    async fn stall(&self, link: Link, lasts: Duration) -> Result<String, String> {
+        let proxy = self.fleet.link(link);
+        let before = proxy.seen().stalled;
+        proxy.stall();
+        pause(lasts).await;
+        let is_met = met(|| proxy.seen().stalled > before).await;
+        proxy.pass();
+        seen(is_met, format!("{} pieces kept for {lasts:?}", proxy.seen().stalled - before), "nobody used the link")
+    }
+
+    /// The next commit meets the trick.
+    async fn trick(&self, outcome: Outcome) -> Result<String, String> {
+        let proxy = self.fleet.link(Link::PipelineToStore);
+        let before = proxy.seen().ruled;
+        proxy.add(Rule { method: "PUT", path: COMMIT, one_in: 1, times: 1, outcome });
+        let is_met = met(|| proxy.seen().ruled > before).await;
+        proxy.forget_rules();
+        seen(is_met, "met by a commit".to_owned(), "no commit came")
+    }
+
+    async fn store_down(&self, lasts: Duration) -> Result<String, String> {
+        let proxies = self.fleet.store_links();
+        let troubles = || proxies.iter().map(|proxy| proxy.seen().cut + proxy.seen().refused).sum::<u64>();
+        let before = troubles();
+        proxies.iter().for_each(|proxy| proxy.cut());
+        pause(lasts).await;
+        let is_met = met(|| troubles() > before).await;
+        proxies.iter().for_each(|proxy| proxy.pass());
+        seen(is_met, format!("{} connections ended in {lasts:?}", troubles() - before), "nobody asked the store")
+    }
+
+    async fn store_slow(&self, lasts: Duration) -> Result<String, String> {
+        let proxy = self.fleet.link(Link::PipelineToStore);
+        let before = proxy.seen().ruled;
+        let failing = Outcome::Answer { status: 503, is_executed: false };
+        proxy.add(Rule { method: "", path: &[], one_in: 20, times: u32::MAX, outcome: failing });
+        proxy.add(Rule { method: "", path: &[], one_in: 1, times: u32::MAX, outcome: Outcome::Delay(Duration::from_millis(100)) });
+        pause(lasts).await;
+        let is_met = met(|| proxy.seen().ruled > before).await;
+        proxy.forget_rules();
+        seen(is_met, format!("{} requests slow or failed in {lasts:?}", proxy.seen().ruled - before), "nobody asked the store")
+    }
+
+    async fn terminate_all(&self, lasts: Duration) -> Result<String, String> {
+        let mut roles = futures::future::join_all(self.fleet.roles.iter().map(|role| role.lock())).await;
+        for role in &mut roles {
+            role.ready(&self.fleet.client, START_DEADLINE).await;
+        }
+        let started = Instant::now();
+        let ends = futures::future::join_all(roles.iter_mut().map(|role| role.terminate())).await;
+        let took = started.elapsed();
+        pause(lasts).await;
+        roles.iter_mut().for_each(|role| role.restart());
+        for role in &mut roles {
+            role.ready(&self.fleet.client, START_DEADLINE).await;
+        }
+        let all_good = ends.iter().all(std::process::ExitStatus::success);
+        seen(all_good, format!("all ended well within {took:?}"), &format!("not all ended well: {ends:?}"))
+    }
+
+    /// Stops the pipeline, in the middle of a commit where the store can be told to wait; lets a second one commit; wakes the first.
+    async fn fence(&self) -> Result<String, String> {
+        let mut first = self.fleet.part(Part::Pipeline).lock().await;
+        first.ready(&self.fleet.client, START_DEADLINE).await;
+        let fenced_before = fences(&first.log());
+        let is_in_a_commit = self.hold_a_commit().await;
+        first.signal("STOP");
+        let tidemark = self.tidemarks().await;
+        let mut second = self.fleet.start_second_pipeline();
+        second.ready(&self.fleet.client, START_DEADLINE).await;
+        // Foreign messages come past a door that is stopped too.
+        until("the second pipeline to commit", PATIENCE, async || self.tidemarks().await.gt(&tidemark).then_some(())).await;
+        first.signal("CONT");
+        if is_in_a_commit {
+            self.fleet.link(Link::PipelineToStore).pass();
+        }
+        let is_fenced = met(|| fences(&first.log()) > fenced_before).await;
+        let is_well = second.terminate().await.success();
+        let place = if is_in_a_commit { "in a commit" } else { "anywhere" };
+        seen(
+            is_fenced && is_well,
+            format!("stopped {place}, noticed that it was fenced"),
+            "the first did not notice, or the second ended badly",
+        )
+    }
+
+    /// Waits for a commit and keeps it from the store; false for a folder.
+    async fn hold_a_commit(&self) -> bool {
+        if !self.plan.setting.is_on_s3 {
+            return false;
+        }
+        self.trick(Outcome::Stall).await.is_ok()
+    }
+
+    /// The tidemark of every shard in the table.
+    async fn tidemarks(&self) -> Vec<u64> {
+        tidemarks(self.fleet, self.plan.setting.shards).await
+    }
+}
+
+/// The tidemark of every shard in the table, read past all proxies.
+pub(crate) async fn tidemarks(fleet: &Fleet, shards: u16) -> Vec<u64> {
+    let store = Store::open(&fleet.settings().section("table").unwrap()).await.unwrap();
+    let table = Table::open(&store, "events").await.unwrap().expect("the pipeline has created it");
+    let snapshot = table.snapshot().await.unwrap();
+    (0..shards).map(|shard| snapshot.tidemark(ShardId(shard)).0).collect()
+}
+
+fn fences(log: &str) -> usize {
+    log.matches("fenced").count()
+}
+
+/// Waits until a fault has met somebody.
+async fn met(has_met: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    while !has_met() && started.elapsed() < PATIENCE {
+        pause(Duration::from_millis(5)).await;
+    }
+    has_met()
+}
+
+fn seen(is_seen: bool, evidence: String, otherwise: &str) -> Result<String, String> {
+    if is_seen { Ok(evidence) } else { Err(format!("NOT SEEN, {otherwise}")) }
+}

@@ -1,0 +1,156 @@
+//! A run from its start to the judgement.
+//!
+//! ```text
+//! load, foreign messages and watcher:  ------------------------------------------>|
+//! faults:                                  ------------------->| heal, drained     | judge
+//! ```
+
+use std::{
+    cell::Cell,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use futures::join;
+use journal::Journal as _;
+use schemas::ShardId;
+use service::clock::Clock;
+use testkit::{pause, until};
+
+use super::{
+    checks::{self, Rule, Violation},
+    faults::{Happened, Troublemaker, tidemarks},
+    fleet::{Fleet, START_DEADLINE},
+    journal::Journal,
+    ledger::{Book, Counts, Ledger},
+    load::{Load, publish_foreign},
+    plan::Plan,
+    requests::Requests,
+    rows::{self, Tables},
+    watch::{Sightings, Watcher},
+};
+use crate::duckdb;
+
+/// How long the load may take to finish what it has begun, and the pipeline to commit all of it.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Runs a plan and panics with its report when a rule was broken.
+pub(crate) async fn run(plan: &Plan) {
+    println!("chaos: seed {} ({:?}); again with TIDEMARK_CHAOS_SEED={}", plan.seed, plan.setting, plan.seed);
+    let fleet = Fleet::start(plan.setting).await;
+    let path = fleet.folder.path().join("ledger");
+    let ledger = Ledger::create(&path);
+    let (happened, sightings) = live(plan, &fleet, &ledger).await;
+    ledger.flush();
+    let violations = judge(&fleet, &path, &happened, &sightings).await;
+    let report = Report { counts: ledger.counts(), happened, sightings, violations };
+    println!("{report}");
+    assert!(report.violations.is_empty(), "seed {}: {} rules are broken", plan.seed, report.violations.len());
+}
+
+/// Everything that happens side by side.
+async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Sightings) {
+    let (is_sent, is_finished, is_over) = (Cell::new(false), Cell::new(false), Cell::new(false));
+    let requests = Requests::new(plan.seed, Clock::system().now().timestamp_millis(), plan.events_per_second);
+    let load = Load { client: &fleet.client, url: &fleet.ingest_url, requests, ledger };
+    let watcher = Watcher { client: &fleet.client, url: &fleet.query_url, ledger };
+    let story = async {
+        let happened = Troublemaker::new(fleet, plan).run().await;
+        fleet.heal();
+        is_sent.set(true);
+        until("the load to finish what it has begun", DRAIN_DEADLINE, async || is_finished.get().then_some(())).await;
+        drained(fleet, plan.setting.shards).await;
+        is_over.set(true);
+        happened
+    };
+    let sending = async {
+        join!(
+            load.run(|| is_sent.get(), DRAIN_DEADLINE / 2),
+            publish_foreign(&fleet.nats_url, plan.setting.shards, ledger, || is_sent.get())
+        );
+        is_finished.set(true);
+    };
+    let tending = async {
+        while !is_over.get() {
+            fleet.tend().await;
+            pause(Duration::from_millis(200)).await;
+        }
+    };
+    let (happened, (), sightings, ()) = join!(story, sending, watcher.run(|| is_over.get()), tending);
+    (happened, sightings)
+}
+
+/// Waits until every role is ready and the table has everything that the journal has.
+async fn drained(fleet: &Fleet, shards: u16) {
+    for role in &fleet.roles {
+        role.lock().await.ready(&fleet.client, START_DEADLINE).await;
+    }
+    let journal = pipeline::connect::journal(&fleet.settings()).await.unwrap();
+    let mut last = Vec::new();
+    for shard in 0..shards {
+        last.push(journal.bounds(ShardId(shard)).await.unwrap().last.0);
+    }
+    until("the pipeline to commit everything", DRAIN_DEADLINE, async || (tidemarks(fleet, shards).await == last).then_some(())).await;
+}
+
+async fn judge(fleet: &Fleet, ledger: &Path, happened: &[Happened], sightings: &Sightings) -> Vec<Violation> {
+    let started = Instant::now();
+    let book = Book::read(&std::fs::read_to_string(ledger).unwrap());
+    let journal = Journal::read(&fleet.settings()).await;
+    let by_duckdb = by_duckdb(fleet);
+    let of_sql = checks::judge(&book, &journal, &by_sql(fleet).await).into_iter().map(|violation| violation.seen_by(" (/sql)"));
+    let of_duckdb = checks::judge(&book, &journal, &by_duckdb).into_iter().map(|violation| violation.seen_by(" (DuckDB)"));
+    let mut violations: Vec<Violation> = of_sql.chain(of_duckdb).collect();
+    let mut ends = Vec::new();
+    for role in &fleet.roles {
+        ends.append(&mut role.lock().await.ends);
+    }
+    violations.extend(Violation::of(Rule::Ended, ends));
+    violations.extend(Violation::of(Rule::Unsteady, &sightings.complaints));
+    violations.extend(Violation::of(Rule::NoFault, happened.iter().filter(|happened| happened.evidence.is_err())));
+    let (accepted, rows, quarantined) = (journal.events.len(), by_duckdb.events.len(), by_duckdb.quarantine.len());
+    let messages: u64 = journal.last.values().sum();
+    println!(
+        "judged in {:?}: {accepted} events in {messages} messages of the journal, {rows} rows, {quarantined} quarantined",
+        started.elapsed()
+    );
+    violations
+}
+
+fn by_duckdb(fleet: &Fleet) -> Tables {
+    let read = |table: &str, statement: &str| duckdb::rows(&fleet.location(table), table, fleet.s3.as_ref(), statement);
+    Tables::read(&read("events", rows::EVENTS_DUCKDB), &read("quarantine", rows::QUARANTINE))
+}
+
+async fn by_sql(fleet: &Fleet) -> Tables {
+    let read = async |statement: &'static str| {
+        let request = fleet.client.post(format!("{}/sql?format=csv", fleet.query_url)).body(statement);
+        let answer = request.send().await.unwrap().error_for_status().unwrap();
+        let text = answer.text().await.unwrap();
+        text.split_once('\n').unwrap().1.to_owned()
+    };
+    Tables::read(&read(rows::EVENTS_SQL).await, &read(rows::QUARANTINE).await)
+}
+
+/// What a run tells its reader.
+struct Report {
+    counts: Counts,
+    happened: Vec<Happened>,
+    sightings: Sightings,
+    violations: Vec<Violation>,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { events, tries, acknowledged, acknowledged_events } = self.counts;
+        writeln!(
+            f,
+            "load: {events} different events, {tries} tries, {acknowledged} requests with {acknowledged_events} events acknowledged"
+        )?;
+        let Sightings { answers, fresh_answers, unanswered, .. } = &self.sightings;
+        writeln!(f, "watcher: {answers} counts, {fresh_answers} of them fresh, {unanswered} questions without an answer")?;
+        self.happened.iter().try_for_each(|happened| writeln!(f, "{happened}"))?;
+        self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN  {violation}"))?;
+        write!(f, "{}", if self.violations.is_empty() { "green" } else { "RED" })
+    }
+}
