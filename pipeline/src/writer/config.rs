@@ -17,6 +17,8 @@ pub struct Config {
     pub max_bytes: ByteSize,
     /// How long the oldest row of a batch waits at most.
     pub max_age: Interval,
+    /// How long a batch waits when nothing new comes.
+    pub max_idle: Interval,
 }
 
 /// Section `[dedup]`, as far as the writer needs it.
@@ -30,6 +32,6 @@ pub struct Dedup {
 
 impl Config {
     pub(super) fn limits(&self) -> Limits {
-        Limits { rows: self.max_rows, bytes: self.max_bytes.as_usize(), age: self.max_age.0 }
+        Limits { rows: self.max_rows, bytes: self.max_bytes.as_usize(), age: self.max_age.0, idle: self.max_idle.0 }
     }
 }

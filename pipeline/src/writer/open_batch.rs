@@ -1,4 +1,4 @@
-//! When rows are committed: a plain buffer that is due by rows, bytes or age.
+//! When rows are committed: a plain buffer that is due by rows, bytes or age, or when nothing new comes.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub(super) struct Limits {
     pub(super) rows: usize,
     pub(super) bytes: usize,
     pub(super) age: Duration,
+    pub(super) idle: Duration,
 }
 
 /// Rows of a contiguous run of deliveries, beginning after `after`.
@@ -26,13 +27,14 @@ pub(super) struct OpenBatch {
     quarantined: Runs,
     rows: usize,
     bytes: usize,
-    opened_at: Option<DateTime<Utc>>,
+    /// When the first and when the last delivery came.
+    filled: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 impl OpenBatch {
     /// An empty batch that continues after `after`.
     pub(super) fn new(limits: Limits, after: Sequence) -> Self {
-        Self { limits, after, last: after, events: Runs::default(), quarantined: Runs::default(), rows: 0, bytes: 0, opened_at: None }
+        Self { limits, after, last: after, events: Runs::default(), quarantined: Runs::default(), rows: 0, bytes: 0, filled: None }
     }
 
     /// Adds the rows of the next delivery, which may be none.
@@ -57,7 +59,7 @@ impl OpenBatch {
         }
         events.map_or(Ok(()), |rows| self.events.push(rows))?;
         quarantined.map_or(Ok(()), |rows| self.quarantined.push(rows))?;
-        self.opened_at.get_or_insert(now);
+        self.filled = Some((self.filled.map_or(now, |(first, _)| first), now));
         Ok(())
     }
 
@@ -81,9 +83,10 @@ impl OpenBatch {
         self.rows >= self.limits.rows || self.bytes >= self.limits.bytes
     }
 
-    /// When the batch is due by age; `None` while it is empty.
+    /// When the batch is due because its first row is old or nothing new came for a while; `None` while it is empty.
     pub(super) fn deadline(&self) -> Option<DateTime<Utc>> {
-        Some(self.opened_at? + self.limits.age)
+        let (first, last) = self.filled?;
+        Some((first + self.limits.age).min(last + self.limits.idle))
     }
 
     /// Whether the batch is to be committed.
@@ -93,7 +96,7 @@ impl OpenBatch {
 
     /// Takes what is there, if anything; the buffer goes on after it.
     pub(super) fn take(&mut self) -> Option<Batch> {
-        self.opened_at?;
+        self.filled?;
         let taken = std::mem::replace(self, Self::new(self.limits, self.last));
         Some(Batch { after: taken.after, last: taken.last, events: taken.events, quarantined: taken.quarantined })
     }
@@ -108,7 +111,7 @@ fn size_bytes(rows: &RecordBatch) -> usize {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { rows: 3, bytes: usize::MAX, age: Duration::from_secs(30) };
+    const LIMITS: Limits = Limits { rows: 3, bytes: usize::MAX, age: Duration::from_secs(30), idle: Duration::from_secs(25) };
 
     fn push(open: &mut OpenBatch, sequence: u64, rows: usize, now: DateTime<Utc>) {
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::empty());
@@ -138,6 +141,9 @@ mod tests {
         assert!(!open.is_full());
         push(&mut open, 10, 1, at(121));
         assert!(open.is_full() && open.is_due(at(121)), "by rows");
+        open.take();
+        push(&mut open, 11, 1, at(200));
+        assert_eq!(open.deadline(), Some(at(225)), "when nothing new comes");
     }
 
     #[test]

@@ -28,13 +28,20 @@ async fn ids(app: &App) -> Vec<String> {
     ids
 }
 
+fn memory() -> Memory {
+    Memory::new(1, || Clock::system().now())
+}
+
+/// Commits so often that a test need not wait.
+const EAGER: [(&str, &str); 1] = [("pipeline.max_idle", "50ms")];
+
 fn expected(count: u64) -> Vec<String> {
     (0..count).map(|number| format!("e{number}")).collect()
 }
 
 #[tokio::test]
 async fn rows_lie_in_the_day_of_their_own_time_as_they_were_sent() {
-    let app = App::start().await;
+    let app = App::with(memory(), &EAGER).await;
     send(&app, 0, 8).await;
     let writer = app.writer().await;
     app.drained().await;
@@ -51,7 +58,7 @@ async fn rows_lie_in_the_day_of_their_own_time_as_they_were_sent() {
 
 #[tokio::test]
 async fn files_are_sorted_by_name_then_time() {
-    let app = App::start().await;
+    let app = App::with(memory(), &EAGER).await;
     send(&app, 0, 300).await;
     let writer = app.writer().await;
     app.drained().await;
@@ -65,7 +72,7 @@ async fn files_are_sorted_by_name_then_time() {
 
 #[tokio::test]
 async fn a_restart_goes_on_after_the_tidemark() {
-    let app = App::start().await;
+    let app = App::with(memory(), &EAGER).await;
     for round in 0..4 {
         send(&app, round * 50, 50).await;
         let writer = app.writer().await;
@@ -82,7 +89,7 @@ async fn a_restart_goes_on_after_the_tidemark() {
 
 #[tokio::test]
 async fn a_stop_commits_what_was_read() {
-    let app = App::with(Memory::new(1, || Clock::system().now()), &[("pipeline.max_age", "1h")]).await;
+    let app = App::with(memory(), &[("pipeline.max_age", "1h"), ("pipeline.max_idle", "1h")]).await;
     send(&app, 0, 20).await;
     let writer = app.writer().await;
     let started = async || (app.snapshot("events").await.tidemark(ShardId(0)) == Sequence::ZERO).then_some(());
@@ -94,7 +101,7 @@ async fn a_stop_commits_what_was_read() {
 
 #[tokio::test]
 async fn two_writers_on_one_shard_never_add_a_row_twice() {
-    let app = App::with(Memory::new(1, || Clock::system().now()), &[("pipeline.max_age", "10ms")]).await;
+    let app = App::with(memory(), &[("pipeline.max_age", "10ms")]).await;
     let (one, other) = (app.writer().await, app.writer().await);
     for round in 0..30 {
         send(&app, round * 10, 10).await;
@@ -107,7 +114,7 @@ async fn two_writers_on_one_shard_never_add_a_row_twice() {
 
 #[tokio::test]
 async fn foreign_messages_are_rows_or_quarantine_and_stop_nothing() {
-    let app = App::start().await;
+    let app = App::with(memory(), &EAGER).await;
     let good = |user: &str| format!(r#"{{"event_name":"foreign","user_id":"{user}","timestamp":1723475612}}"#);
     let messages = [
         good("a"),
@@ -141,4 +148,41 @@ async fn foreign_messages_are_rows_or_quarantine_and_stop_nothing() {
     ];
     assert_eq!(quarantined, expected.map(|(code, raw)| (code.to_owned(), raw.to_owned())));
     writer.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeat_is_never_a_row_whether_at_once_or_after_a_restart_or_by_all_its_fields() {
+    let app = App::with(memory(), &EAGER).await;
+    let unnamed = r#"{"event_name":"same","user_id":"u","timestamp":"1969-06-01T00:00:00Z","metadata":{"a":1}}"#;
+    for _ in 0..2 {
+        send(&app, 0, 30).await;
+        assert_eq!(app.post("/events", unnamed).await.0, 202);
+    }
+    let writer = app.writer().await;
+    app.drained().await;
+    writer.stop().await;
+    send(&app, 20, 20).await;
+    assert_eq!(app.post("/events", unnamed).await.0, 202);
+    assert_eq!(app.post("/events", unnamed.replace("1}", "2}")).await.0, 202);
+    let writer = app.writer().await;
+    app.drained().await;
+    let rows = app.rows().await;
+    let named: Vec<&str> = rows.iter().filter_map(|row| row.event_id.as_deref()).collect();
+    assert_eq!(named.len(), 40, "each of e0..e39 once: {named:?}");
+    let unnamed: Vec<_> = rows.iter().filter(|row| row.event_id.is_none()).map(|row| (row.key.1, row.metadata.clone().unwrap())).collect();
+    assert_eq!(unnamed, [(2, r#"{"a":1}"#.to_owned()), (7, r#"{"a":2}"#.to_owned())], "the first occurrence, and the one that differs");
+    writer.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_without_a_time_is_a_repeat_of_its_earlier_self() {
+    let app = App::with(memory(), &EAGER).await;
+    let view = r#"{"site_id":"s","event_type":"page_view","path":"/","user_id":"u"}"#;
+    for _ in 0..3 {
+        assert_eq!(app.post("/event", view).await.0, 204);
+        let writer = app.writer().await;
+        app.drained().await;
+        writer.stop().await;
+    }
+    assert_eq!(app.rows().await.len(), 1);
 }

@@ -1,1 +1,171 @@
+//! The state machine against a model that is a set: whatever is delivered, repeated, committed, lost or restarted, in whatever
+//! order, every identity ends as one row, at its first position.
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{Array, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
+    datatypes::{Int64Type, TimestampMicrosecondType},
+};
+use proptest::prelude::*;
+use schemas::Identity;
+
+use super::*;
+
+const LIMITS: Limits = Limits { rows: 8, bytes: usize::MAX, age: Duration::from_secs(30), idle: Duration::from_secs(30) };
+const HOUR_US: i64 = 3_600_000_000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The next message comes.
+    Deliver,
+    /// A commit begins, if there is anything to commit.
+    Take,
+    /// The commit on its way happened, and the writer knows.
+    Committed,
+    /// The commit on its way happened, and the writer never hears of it: it starts again.
+    CommittedUnheard,
+    /// A crash, or fenced: the writer starts again from the table.
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => Just(Step::Deliver),
+        2 => Just(Step::Take),
+        2 => Just(Step::Committed),
+        1 => Just(Step::CommittedUnheard),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+/// Messages of events; an event is a number, and equal numbers are repeats.
+fn messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    proptest::collection::vec(proptest::collection::vec(0..40u8, 0..6), 1..60)
+}
+
+/// What a number's event is: it lies in one of five hours, two of them before 1970.
+fn rows(sequence: u64, events: &[u8]) -> Rows {
+    let times =
+        TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| (i64::from(event % 5) - 2) * HOUR_US + i64::from(*event)));
+    let arrivals = TimestampMicrosecondArray::from_value(HOUR_US * 100, events.len());
+    let sequences = Int64Array::from_value(i64::try_from(sequence).unwrap(), events.len());
+    let columns: [(&str, Arc<dyn Array>); 3] =
+        [("timestamp", Arc::new(times)), ("received_at", Arc::new(arrivals)), ("_sequence", Arc::new(sequences))];
+    let identities = events.iter().map(|event| Identity([*event; 16])).collect();
+    let events = (!events.is_empty()).then(|| Identified { rows: RecordBatch::try_from_iter(columns).unwrap(), identities });
+    Rows { sequence: Sequence(sequence), events, quarantined: None }
+}
+
+/// (sequence, event time) of each row.
+fn keys(batches: &[RecordBatch]) -> Vec<(i64, i64)> {
+    let pairs = |batch: &RecordBatch| {
+        let sequences = batch.column_by_name("_sequence").unwrap().as_primitive::<Int64Type>().values().to_vec();
+        let times = batch.column_by_name("timestamp").unwrap().as_primitive::<TimestampMicrosecondType>().values().to_vec();
+        sequences.into_iter().zip(times).collect::<Vec<_>>()
+    };
+    batches.iter().flat_map(pairs).collect()
+}
+
+/// The table and the writer above it.
+struct World {
+    messages: Vec<Vec<u8>>,
+    table: Vec<RecordBatch>,
+    tidemark: Sequence,
+    taken: Option<Batch>,
+    shard: Shard,
+    next: usize,
+}
+
+impl World {
+    fn new(messages: Vec<Vec<u8>>) -> Self {
+        Self { messages, table: Vec::new(), tidemark: Sequence::ZERO, taken: None, shard: shard(Sequence::ZERO), next: 0 }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Deliver => self.deliver(),
+            Step::Take => self.taken = self.shard.take_due(DateTime::UNIX_EPOCH, true).or_else(|| self.taken.take()),
+            Step::Committed => {
+                if self.commit() {
+                    self.shard.committed();
+                }
+            }
+            Step::CommittedUnheard => {
+                self.commit();
+                self.restart();
+            }
+            Step::Restart => self.restart(),
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(events) = self.messages.get(self.next) else { return };
+        let rows = rows(self.next as u64 + 1, events);
+        for hour in self.shard.missing(&rows) {
+            let mut known = KeySet::default();
+            let stored = keys(&self.table).into_iter().filter(|(_, time)| Hour::of(*time) == hour);
+            stored.for_each(|(_, time)| {
+                known.insert(u128::from_be_bytes([u8::try_from(time.rem_euclid(HOUR_US)).unwrap(); 16]));
+            });
+            self.shard.learn(hour, known);
+        }
+        self.shard.push(rows, DateTime::UNIX_EPOCH).unwrap();
+        self.next += 1;
+    }
+
+    fn commit(&mut self) -> bool {
+        let Some(batch) = self.taken.take() else { return false };
+        assert_eq!(batch.after, self.tidemark, "a commit begins where the table ends (I2)");
+        self.table.extend(batch.events.batches().iter().cloned());
+        self.tidemark = batch.last;
+        true
+    }
+
+    fn restart(&mut self) {
+        self.taken = None;
+        self.shard = shard(self.tidemark);
+        self.next = usize::try_from(self.tidemark.0).unwrap();
+    }
+
+    /// Table and tail together, as a query sees them.
+    fn seen(&self) -> Vec<(i64, i64)> {
+        let mut all = keys(&self.table);
+        all.extend(keys(&table::rows_above(&self.shard.view().events, self.tidemark)));
+        all.sort_unstable();
+        all
+    }
+
+    /// What a query must see: of everything delivered, each event at its first position.
+    fn expected(&self) -> Vec<(i64, i64)> {
+        let reach = self.next.max(usize::try_from(self.tidemark.0).unwrap());
+        let mut first = BTreeMap::new();
+        for (sequence, events) in (1..).zip(&self.messages[..reach]) {
+            for time in events.iter().map(|event| (i64::from(event % 5) - 2) * HOUR_US + i64::from(*event)) {
+                first.entry(time).or_insert(sequence);
+            }
+        }
+        let mut all: Vec<(i64, i64)> = first.into_iter().map(|(time, sequence)| (sequence, time)).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+fn shard(tidemark: Sequence) -> Shard {
+    // A budget of a few hundred bytes: hours are forgotten and learnt again all the time.
+    Shard::new(ShardId(0), 1, tidemark, LIMITS, 600)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn every_event_is_seen_once_at_its_first_position_whatever_happens(messages in messages(), steps in steps()) {
+        let mut world = World::new(messages);
+        for step in &steps {
+            world.step(step);
+            prop_assert_eq!(world.seen(), world.expected(), "after {:?}", step);
+        }
+    }
+}
