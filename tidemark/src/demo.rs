@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -27,6 +28,9 @@ pub(crate) struct DemoOptions {
     /// The same seed makes the same events; without one, every run makes others.
     #[arg(long)]
     seed: Option<u64>,
+    /// The end of the day of events, in RFC 3339; now unless given.
+    #[arg(long)]
+    end: Option<DateTime<Utc>>,
     /// Where Tidemark listens for events; the address of `serve.listen` unless given.
     #[arg(long)]
     url: Option<String>,
@@ -51,13 +55,13 @@ fn patience(text: &str) -> Result<Duration, String> {
 /// Sends, then asks.
 pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let now = clock.now();
+    let end = options.end.unwrap_or_else(|| clock.now());
     let url = client::server(options.url, settings)?;
-    let seed = options.seed.unwrap_or_else(|| now.timestamp().unsigned_abs());
+    let seed = options.seed.unwrap_or_else(|| end.timestamp().unsigned_abs());
     let client = client::client()?;
     client::send(client.get(format!("{url}/livez")), &url).await?;
-    println!("sending {} events of the last 24 hours to {} (seed {seed})", HumanCount(options.events), url);
-    let generator = Generator::new(seed, options.events, now);
+    println!("sending {} events of the 24 hours before {} to {} (seed {seed})", HumanCount(options.events), end.format("%F %T UTC"), url);
+    let generator = Generator::new(seed, options.events, end);
     let bar = progress_bar(options.events);
     let sender = Sender { client, url: url.clone(), clock, patience: options.patience, bar: bar.clone() };
     let started = Instant::now();
@@ -75,7 +79,7 @@ pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Re
         rate
     );
     let query_url = options.query_url.as_deref().unwrap_or(&url);
-    report(&sender.client, query_url, now, &answers).await.context("the events are stored, but the answers could not be shown")
+    report(&sender.client, query_url, end, &answers).await.context("the events are stored, but the answers could not be shown")
 }
 
 fn progress_bar(events: u64) -> ProgressBar {

@@ -67,7 +67,7 @@ impl Generator {
         let tags = TAGS.choose_multiple(&mut random, 2).collect::<Vec<_>>();
         let campaign = random.random_bool(0.3).then(|| CAMPAIGNS.choose(&mut random)).flatten();
         json!({
-            "event_id": format!("demo-{}-{number}", self.seed),
+            "event_id": format!("demo-{}-{}-{number}", self.seed, self.start.timestamp()),
             "event_name": name,
             "user_id": format!("user_{}", self.users.sample(&mut random) as u64),
             "timestamp": (self.start + offset(&mut random)).timestamp_millis(),

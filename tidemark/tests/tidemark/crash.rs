@@ -21,6 +21,7 @@ async fn in_the_middle(tidemark: &Tidemark) {
 
 fn is_complete(tidemark: &Tidemark) {
     assert_eq!(tidemark.sql("SELECT count(DISTINCT event_id) FROM events"), EVENTS, "every event is there");
+    assert_eq!(tidemark.sql("SELECT count(*) FROM events"), EVENTS, "and once, although some were sent again");
     let repeated = tidemark.sql("SELECT count(*) - count(DISTINCT _sequence * 100000 + _index) FROM events");
     assert_eq!(repeated, "0", "no position stands twice");
 }

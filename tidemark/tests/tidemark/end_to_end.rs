@@ -1,12 +1,20 @@
 //! From a POST to the same number in SQL, in metrics and in another engine.
 
+use std::time::Duration;
+
 use serde_json::Value;
-use testkit::{NatsServer, S3Server};
+use testkit::{NatsServer, S3Server, until};
 
 use crate::{
     duckdb,
     process::{Tidemark, good, text, tidemark},
 };
+
+/// Waits until this many events are in the table, where other engines see them.
+async fn committed(tidemark: &Tidemark, events: &str) {
+    let is_committed = async || (tidemark.sql("SELECT count(*) FROM events_committed") == events).then_some(());
+    until("the commit of everything", Duration::from_secs(40), is_committed).await;
+}
 
 /// Sends a demo and compares: acknowledged, counted by `/sql`, counted by DuckDB.
 async fn demo_is_counted_everywhere(tidemark: &Tidemark, location: &str, s3: Option<&S3Server>) {
@@ -14,6 +22,7 @@ async fn demo_is_counted_everywhere(tidemark: &Tidemark, location: &str, s3: Opt
     assert!(said.contains("20,000 events acknowledged"), "{said}");
     assert!(said.contains("mobile_app") && said.contains("page_view"), "a few metrics as tables: {said}");
     assert_eq!(tidemark.sql("SELECT count(*) FROM events"), "20000");
+    committed(tidemark, "20000").await;
     assert_eq!(duckdb::ask(location, s3, "SELECT count(*) FROM events"), "20000");
     for statement in [
         "SELECT count(DISTINCT user_id) FROM events WHERE event_name = 'page_view'",
@@ -70,4 +79,40 @@ async fn settings_are_shown_with_their_origin_and_without_secrets() {
     assert!(line.contains("7s") && line.contains("TIDEMARK__PIPELINE__MAX_AGE"), "{line}");
     let help = tidemark(&["--help"]).output().unwrap();
     assert!(text(&help.stdout).contains("Examples:"));
+}
+
+#[tokio::test]
+async fn an_event_is_in_metrics_and_sql_at_once_although_no_commit_comes() {
+    let nats = NatsServer::start().await;
+    let tidemark = Tidemark::start_with_settings(&nats, &["pipeline.max_age=1h", "pipeline.max_idle=1h"]).await;
+    let client = reqwest::Client::new();
+    for number in 1..=20 {
+        let body = format!(r#"{{"event_name":"a","user_id":"u{number}","timestamp":1723475612}}"#);
+        let answer =
+            client.post(format!("{}/events", tidemark.url)).header("content-type", "application/json").body(body).send().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let position = answer["position"].as_str().unwrap();
+        let metrics =
+            client.get(format!("{}/metrics?from=1723475612&to=1723475612&at_least={position}", tidemark.url)).send().await.unwrap();
+        let metrics: Value = serde_json::from_slice(&metrics.bytes().await.unwrap()).unwrap();
+        assert_eq!(
+            (&metrics["total_events"], &metrics["unique_users"], &metrics["fresh"]),
+            (&number.into(), &number.into(), &true.into()),
+            "{metrics}"
+        );
+        assert_eq!(tidemark.sql("SELECT count(*) FROM events"), number.to_string());
+    }
+    assert_eq!(tidemark.sql("SELECT count(*) FROM events_committed"), "0");
+}
+
+#[tokio::test]
+async fn the_same_demo_again_adds_nothing_also_after_a_restart() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    let end = "2026-11-20T12:00:00Z";
+    for _ in 0..3 {
+        good(&tidemark.demo(&["--events", "5000", "--seed", "7", "--end", end]).wait_with_output().unwrap());
+        assert_eq!(tidemark.sql("SELECT count(*) || ' ' || count(DISTINCT event_id) FROM events"), "5000 5000");
+        tidemark.restart().await;
+    }
 }

@@ -23,9 +23,15 @@ pub(crate) struct Tidemark {
 impl Tidemark {
     /// On a local folder.
     pub(crate) async fn start(nats: &NatsServer) -> Self {
+        Self::start_with_settings(nats, &[]).await
+    }
+
+    /// On a local folder, with further settings.
+    pub(crate) async fn start_with_settings(nats: &NatsServer, more: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let table = format!("table.url={}", folder.path().join("lake").display());
-        Self::start_with(nats, folder, vec![table]).await
+        let settings = more.iter().map(|setting| (*setting).to_owned()).chain([table]).collect();
+        Self::start_with(nats, folder, settings).await
     }
 
     /// On a bucket that does not exist yet.
