@@ -7,7 +7,7 @@
 //!     +------------------------- starts again at tidemark + 1 <--- fenced, gap, error ------------------------+
 //! ```
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use journal::Journal;
 use schemas::{Rules, tables};
@@ -28,6 +28,8 @@ mod dedup;
 mod foreign;
 mod history;
 mod open_batch;
+mod origin;
+mod retention;
 mod rows;
 mod runs;
 mod shard;
@@ -45,6 +47,8 @@ pub struct Parts {
     pub store: Store,
     /// What makes two events the same, and the memory to know it.
     pub dedup: Dedup,
+    /// How long committed messages stay in the journal.
+    pub retention: Duration,
     /// Ages of batches.
     pub clock: Clock,
     /// Gets the checks `journal`, `table` and `pipeline`.
@@ -64,7 +68,7 @@ impl Writer {
     /// # Errors
     /// When the store cannot hold the tables, or a table is not ours.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, table::Error> {
-        let Parts { journal, store, dedup, clock, health } = parts;
+        let Parts { journal, store, dedup, retention, clock, health } = parts;
         let identity = dedup.identity;
         let events = Table::open_or_create(&store, "events", tables::events()).await?;
         let quarantine = Table::open_or_create(&store, "quarantine", tables::quarantine()).await?;
@@ -75,6 +79,7 @@ impl Writer {
         let shard_writer = |(shard, sign)| ShardWriter {
             shard,
             limits: config.limits(),
+            retention,
             journal: Arc::clone(&journal),
             reader: reader.clone(),
             dedup_bytes: dedup.memory.as_usize() / usize::from(journal.shards()),

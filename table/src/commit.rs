@@ -8,7 +8,7 @@
 use deltalake_core::{
     DeltaTableError,
     kernel::{
-        Action,
+        Action, Transaction,
         transaction::{CommitBuilder, CommitProperties},
     },
     protocol::{DeltaOperation, OutputMode},
@@ -18,8 +18,8 @@ use schemas::{Sequence, ShardId};
 use tracing::{debug, warn};
 
 use crate::{
-    DataFile, Error, Snapshot, Table,
-    log::{Author, Entry, tidemark_action},
+    DataFile, Error, Origin, Snapshot, Table,
+    log::{Author, Entry, Mark, action, tidemark_action},
     table::CHECKPOINT_EVERY,
 };
 
@@ -35,6 +35,8 @@ pub struct NewCommit {
     pub files: Vec<DataFile>,
     /// The new tidemark.
     pub tidemark: Sequence,
+    /// Where the rows came from, to be recognised at the next start.
+    pub origin: Option<Origin>,
 }
 
 /// Why there is no new snapshot.
@@ -100,13 +102,14 @@ struct Attempt<'a> {
     table: &'a Table,
     author: Author,
     files: Vec<DataFile>,
+    origin: Option<Origin>,
 }
 
 impl<'a> Attempt<'a> {
     fn new(table: &'a Table, base: &Snapshot, commit: NewCommit) -> Self {
-        let NewCommit { shard, files, tidemark } = commit;
+        let NewCommit { shard, files, tidemark, origin } = commit;
         let author = Author { writer: table.writer(), shard, from: base.tidemark(shard), to: tidemark };
-        Self { table, author, files }
+        Self { table, author, files, origin }
     }
 
     async fn run(&self, mut base: Snapshot) -> Result<Snapshot, CommitError> {
@@ -137,7 +140,7 @@ impl<'a> Attempt<'a> {
             .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false))
             .with_metadata([(Author::KEY.to_owned(), author)])
-            .with_application_transaction(tidemark_action(shard, to));
+            .with_application_transactions(self.transactions());
         let transaction = tidemark_action(shard, to);
         let operation = DeltaOperation::StreamingUpdate {
             output_mode: OutputMode::Append,
@@ -150,12 +153,19 @@ impl<'a> Attempt<'a> {
         Ok(commit.snapshot())
     }
 
+    /// The tidemark, and where it comes from.
+    fn transactions(&self) -> Vec<Transaction> {
+        let Author { shard, to, .. } = self.author;
+        let origin = self.origin.iter().flat_map(Origin::marks).map(|(mark, value)| action(shard, mark, value));
+        std::iter::once(tidemark_action(shard, to)).chain(origin).collect()
+    }
+
     /// Was it my commit that set the newest tidemark?
     async fn is_mine(&self, base: &Snapshot, newest: &Snapshot) -> Result<bool, CommitError> {
         for version in (base.version() + 1..=newest.version()).rev() {
             let entry = self.table.log().entry(version).await.map_err(|source| CommitError::Unknown { source })?;
             match entry {
-                Some(entry) if entry.tidemarks.contains_key(&self.author.shard) => return Ok(self.made(&entry)),
+                Some(entry) if entry.marks.contains_key(&(self.author.shard, Mark::Tidemark)) => return Ok(self.made(&entry)),
                 Some(_) => {}
                 // Cleaned up: it is older than any request of mine can be.
                 None => return Ok(false),

@@ -1,6 +1,7 @@
 //! The Delta log of one table: versions, commits, checkpoints and the tidemarks in them.
 //!
-//! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Of a shard's actions the newest holds.
+//! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Beside it stand the fingerprints of its [`Origin`].
+//! Of a shard's actions of a kind the newest holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,6 +27,20 @@ use crate::{Error, Store};
 /// The highest sequence of each shard that a version of the table holds.
 pub(crate) type Tidemarks = BTreeMap<ShardId, Sequence>;
 
+/// What a version of the table knows of each shard.
+pub(crate) type Marks = BTreeMap<(ShardId, Mark), i64>;
+
+/// The kinds of `txn` actions of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    /// The highest sequence.
+    Tidemark,
+    /// The fingerprint of the stream.
+    Stream,
+    /// The fingerprint of the message at the tidemark.
+    LastMessage,
+}
+
 const APP_ID: &str = "tidemark/";
 const LOG_FOLDER: &str = "_delta_log";
 
@@ -40,8 +55,8 @@ pub(crate) struct Log {
 pub(crate) struct Entry {
     /// Files it added, relative to the table.
     pub(crate) added: Vec<String>,
-    /// Tidemarks it moved.
-    pub(crate) tidemarks: Tidemarks,
+    /// Tidemarks and fingerprints it set.
+    pub(crate) marks: Marks,
     /// Who made it, when it was a Tidemark writer.
     pub(crate) author: Option<Author>,
 }
@@ -65,7 +80,33 @@ impl Author {
 
 /// The action that sets a tidemark.
 pub(crate) fn tidemark_action(shard: ShardId, tidemark: Sequence) -> Transaction {
-    Transaction::new(format!("{APP_ID}{shard}"), i64::try_from(tidemark.0).expect("JetStream counts no further than 2^63"))
+    action(shard, Mark::Tidemark, i64::try_from(tidemark.0).expect("JetStream counts no further than 2^63"))
+}
+
+/// The action that sets a mark.
+pub(crate) fn action(shard: ShardId, mark: Mark, value: i64) -> Transaction {
+    Transaction::new(format!("{APP_ID}{shard}{}", mark.suffix()), value)
+}
+
+/// The tidemarks among the marks.
+pub(crate) fn tidemarks(marks: &Marks) -> Tidemarks {
+    let tidemark = |(&(shard, mark), &value): (&(ShardId, Mark), &i64)| {
+        (mark == Mark::Tidemark).then(|| (shard, Sequence(u64::try_from(value).unwrap_or_default())))
+    };
+    marks.iter().filter_map(tidemark).collect()
+}
+
+impl Mark {
+    const ALL: [Self; 3] = [Self::LastMessage, Self::Stream, Self::Tidemark];
+
+    /// What follows the shard in the app id.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Tidemark => "",
+            Self::Stream => "/stream",
+            Self::LastMessage => "/last_message",
+        }
+    }
 }
 
 impl Log {
@@ -122,17 +163,17 @@ impl Log {
         Ok(actions.map(Entry::of))
     }
 
-    /// All tidemarks at a version, by replaying the log from its last checkpoint.
-    pub(crate) async fn tidemarks(&self, version: u64) -> Result<Tidemarks, Error> {
+    /// All marks at a version, by replaying the log from its last checkpoint.
+    pub(crate) async fn marks(&self, version: u64) -> Result<Marks, Error> {
         let replay = |snapshot: SnapshotRef, engine: &dyn Engine| {
-            let mut tidemarks = Tidemarks::new();
+            let mut marks = Marks::new();
             for batch in snapshot.log_segment().read_actions(engine, Arc::clone(&LOG_TXN_SCHEMA))? {
                 let actions: RecordBatch = (*ArrowEngineData::try_from_engine_data(batch?.actions)?).into();
-                for (shard, tidemark) in transactions(&actions) {
-                    tidemarks.entry(shard).or_insert(tidemark); // the replay goes from the newest to the oldest
+                for (mark, value) in transactions(&actions) {
+                    marks.entry(mark).or_insert(value); // the replay goes from the newest to the oldest
                 }
             }
-            Ok(tidemarks)
+            Ok(marks)
         };
         self.blocking(version, replay).await
     }
@@ -162,7 +203,7 @@ impl Entry {
         for action in actions {
             match action {
                 Action::Add(add) => entry.added.push(add.path),
-                Action::Txn(transaction) => entry.tidemarks.extend(tidemark(&transaction.app_id, transaction.version)),
+                Action::Txn(transaction) => entry.marks.extend(mark(&transaction.app_id, transaction.version)),
                 Action::CommitInfo(info) => {
                     entry.author = info.info.get(Author::KEY).and_then(|author| Author::deserialize(author).ok());
                 }
@@ -178,15 +219,16 @@ fn is_commit(name: &str) -> bool {
     name.strip_suffix(".json").is_some_and(|version| version.len() == 20 && version.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-fn tidemark(app_id: &str, version: i64) -> Option<(ShardId, Sequence)> {
-    let shard = app_id.strip_prefix(APP_ID)?.parse().ok()?;
-    Some((ShardId(shard), Sequence(u64::try_from(version).ok()?)))
+fn mark(app_id: &str, version: i64) -> Option<((ShardId, Mark), i64)> {
+    let name = app_id.strip_prefix(APP_ID)?;
+    let (mark, shard) = Mark::ALL.into_iter().find_map(|mark| Some((mark, name.strip_suffix(mark.suffix())?.parse().ok()?)))?;
+    (version >= 0).then_some(((ShardId(shard), mark), version))
 }
 
-fn transactions(actions: &RecordBatch) -> Vec<(ShardId, Sequence)> {
+fn transactions(actions: &RecordBatch) -> Vec<((ShardId, Mark), i64)> {
     let column = |txn: &StructArray, name| txn.column_by_name(name).cloned();
     let Some(txn) = actions.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { return Vec::new() };
     let (Some(ids), Some(versions)) = (column(txn, "appId"), column(txn, "version")) else { return Vec::new() };
     let (ids, versions) = (ids.as_string::<i32>(), versions.as_primitive::<Int64Type>());
-    ids.iter().zip(versions).filter_map(|(id, version)| tidemark(id?, version?)).collect()
+    ids.iter().zip(versions).filter_map(|(id, version)| mark(id?, version?)).collect()
 }

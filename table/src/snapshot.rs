@@ -7,8 +7,8 @@ use deltalake_core::{kernel::LogicalFileView, table::state::DeltaTableState};
 use schemas::{Sequence, ShardId};
 
 use crate::{
-    DataFile, Error,
-    log::{Log, Tidemarks},
+    DataFile, Error, Origin,
+    log::{Log, Marks, Tidemarks, tidemarks},
 };
 
 /// After so many versions the log is opened again from its newest checkpoint: an updated state keeps every commit since it was opened,
@@ -22,6 +22,7 @@ pub struct Snapshot(Arc<Version>);
 struct Version {
     state: DeltaTableState,
     opened_at: u64,
+    marks: Marks,
     tidemarks: Tidemarks,
     files: Box<[DataFile]>,
     schema: SchemaRef,
@@ -38,6 +39,12 @@ impl Snapshot {
     #[must_use]
     pub fn tidemark(&self, shard: ShardId) -> Sequence {
         self.0.tidemarks.get(&shard).copied().unwrap_or(Sequence::ZERO)
+    }
+
+    /// Where the rows of a shard came from; `None` before its first commit.
+    #[must_use]
+    pub fn origin(&self, shard: ShardId) -> Option<Origin> {
+        Origin::of_shard(shard, &self.0.marks)
     }
 
     /// The tidemarks of all shards that have one.
@@ -84,31 +91,31 @@ impl Snapshot {
         if state.version() >= self.0.opened_at + REOPEN_AFTER {
             return Self::opened(log, log.open(Some(state.version())).await?).await;
         }
-        let mut tidemarks = self.0.tidemarks.clone();
+        let mut marks = self.0.marks.clone();
         for version in self.version() + 1..=state.version() {
             let Some(entry) = log.entry(version).await? else {
-                tidemarks = log.tidemarks(state.version()).await?; // a commit was cleaned up meanwhile
+                marks = log.marks(state.version()).await?; // a commit was cleaned up meanwhile
                 break;
             };
-            tidemarks.extend(entry.tidemarks);
+            marks.extend(entry.marks);
         }
-        Self::new(log, state, self.0.opened_at, tidemarks, self.files())
+        Self::new(log, state, self.0.opened_at, marks, self.files())
     }
 
     async fn opened(log: &Log, state: DeltaTableState) -> Result<Self, Error> {
-        let tidemarks = log.tidemarks(state.version()).await?;
+        let marks = log.marks(state.version()).await?;
         let opened_at = state.version();
-        Self::new(log, state, opened_at, tidemarks, &[])
+        Self::new(log, state, opened_at, marks, &[])
     }
 
     pub(crate) fn state(&self) -> &DeltaTableState {
         &self.0.state
     }
 
-    fn new(log: &Log, state: DeltaTableState, opened_at: u64, tidemarks: Tidemarks, known: &[DataFile]) -> Result<Self, Error> {
+    fn new(log: &Log, state: DeltaTableState, opened_at: u64, marks: Marks, known: &[DataFile]) -> Result<Self, Error> {
         let files = files(log, &state, known)?;
         let schema = state.snapshot().arrow_schema();
-        Ok(Self(Arc::new(Version { state, opened_at, tidemarks, files, schema })))
+        Ok(Self(Arc::new(Version { state, opened_at, tidemarks: tidemarks(&marks), marks, files, schema })))
     }
 }
 

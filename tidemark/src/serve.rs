@@ -47,6 +47,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let identity = settings.section::<identity::Config>("dedup")?.identity;
     let (ingest, writer, query) = (settings.section("ingest")?, settings.section("pipeline")?, settings.section("query")?);
     let (table, dedup) = (settings.section("table")?, settings.section("dedup")?);
+    let retention = settings.section::<connect::JournalConfig>("journal")?.retention.0;
     let journal: Arc<dyn Journal> = Arc::new(connect::journal(settings).await?);
     let store = Store::open(&table).await?;
     store.probe().await?;
@@ -54,7 +55,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let (clock, health) = (|| clock.clone(), || health.clone());
     let parts = ingest::Parts { journal: Arc::clone(&journal), identity: identity.clone(), clock: clock(), health: health() };
     let ingest = ingest::Ingest::build(&ingest, parts);
-    let parts = writer::Parts { journal, store: store.clone(), dedup, clock: clock(), health: health() };
+    let parts = writer::Parts { journal, store: store.clone(), dedup, retention, clock: clock(), health: health() };
     let writer = writer::Writer::build(&writer, parts).await?;
     let parts = query::Parts { store, tails: Some(Arc::new(writer.tails())), identity, clock: clock(), health: health() };
     let query = query::build(&query, parts).await?;

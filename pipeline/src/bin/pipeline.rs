@@ -34,7 +34,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     store.probe().await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
     let dedup = process.settings.section("dedup")?;
-    let parts = writer::Parts { journal, store, dedup, clock: process.clock.clone(), health: process.health.clone() };
+    let retention = process.settings.section::<connect::JournalConfig>("journal")?.retention.0;
+    let parts = writer::Parts { journal, store, dedup, retention, clock: process.clock.clone(), health: process.health.clone() };
     let writer = writer::Writer::build(&config, parts).await?;
     process.serve_internal(admin, writer.tails().router());
     writer.start(&process.tasks, &process.stop);

@@ -8,6 +8,8 @@ use arrow::{
 };
 use schemas::{EventDate, Sequence, tables};
 
+use table::Fingerprint;
+
 use super::runs::Runs;
 
 /// The rows of the sequences after `after` up to and including `last`.
@@ -17,6 +19,8 @@ pub(super) struct Batch {
     pub(super) last: Sequence,
     pub(super) events: Runs,
     pub(super) quarantined: Runs,
+    /// The payload of the last message, as the table will remember it.
+    pub(super) last_message: Fingerprint,
 }
 
 /// The rows of one partition, in the order of its file.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::error::ArrowError;
 use schemas::{Sequence, ShardId, tables};
 use service::{clock::Clock, health::Check};
-use table::{CommitError, DataFile, NewCommit, Snapshot, Table, rows_above};
+use table::{CommitError, DataFile, Fingerprint, NewCommit, Origin, Snapshot, Table, rows_above};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days};
@@ -55,6 +55,7 @@ pub(super) struct Committer {
 pub(super) struct Base {
     events: Snapshot,
     quarantine: Snapshot,
+    stream: Fingerprint,
     shard: ShardId,
 }
 
@@ -75,11 +76,11 @@ impl Committer {
         Self { shard, events, quarantine, clock, check }
     }
 
-    /// What the tables say now.
-    pub(super) async fn base(&self) -> Result<Base, table::Error> {
+    /// What the tables say now, for commits from the stream of this identity.
+    pub(super) async fn base(&self, stream: &str) -> Result<Base, table::Error> {
         let (events, quarantine) = (self.events.snapshot().await?, self.quarantine.snapshot().await?);
         self.check.up();
-        Ok(Base { events, quarantine, shard: self.shard })
+        Ok(Base { events, quarantine, stream: Fingerprint::of(stream.as_bytes()), shard: self.shard })
     }
 
     /// Commits a batch that begins right after the base's tidemark.
@@ -87,25 +88,26 @@ impl Committer {
         debug_assert_eq!(base.tidemark(), batch.after, "a batch begins where the table ends (I2)");
         let started = Instant::now();
         let (after, last, quarantine) = (batch.after, batch.last, base.quarantine.tidemark(self.shard));
+        let origin = Origin { stream: base.stream, last_message: batch.last_message };
         let sorted = spawn_blocking(move || sort(&batch, quarantine)).await;
         let (events, quarantined) = sorted
             .map_err(Into::into)
             .and_then(|sorted| sorted.map_err(Into::into))
             .map_err(|source: Box<dyn std::error::Error + Send + Sync>| Error::Unwritable { after, last, source })?;
-        let quarantine = self.commit_quarantine(base.quarantine, quarantined, last).await?;
+        let quarantine = self.commit_quarantine(base.quarantine, quarantined, (last, origin)).await?;
         let files = self.write(&self.events, &events, after, last).await?;
-        let events = self.commit_files(&self.events, &base.events, files, last).await?;
+        let events = self.commit_files(&self.events, &base.events, files, (last, origin)).await?;
         report(self.shard, &events, started);
-        Ok(Base { events, quarantine, shard: self.shard })
+        Ok(Base { events, quarantine, stream: base.stream, shard: self.shard })
     }
 
     /// Quarantine goes first and keeps its own tidemark, so a crash between the two repeats neither (I9, I3).
-    async fn commit_quarantine(&self, base: Snapshot, days: Vec<Day>, last: Sequence) -> Result<Snapshot, Error> {
+    async fn commit_quarantine(&self, base: Snapshot, days: Vec<Day>, (last, origin): (Sequence, Origin)) -> Result<Snapshot, Error> {
         if days.is_empty() || base.tidemark(self.shard) >= last {
             return Ok(base);
         }
         let files = self.write(&self.quarantine, &days, base.tidemark(self.shard), last).await?;
-        self.commit_files(&self.quarantine, &base, files, last).await
+        self.commit_files(&self.quarantine, &base, files, (last, origin)).await
     }
 
     async fn write(&self, table: &Table, days: &[Day], after: Sequence, last: Sequence) -> Result<Vec<DataFile>, Error> {
@@ -129,10 +131,16 @@ impl Committer {
         }
     }
 
-    async fn commit_files(&self, table: &Table, base: &Snapshot, files: Vec<DataFile>, tidemark: Sequence) -> Result<Snapshot, Error> {
+    async fn commit_files(
+        &self,
+        table: &Table,
+        base: &Snapshot,
+        files: Vec<DataFile>,
+        (tidemark, origin): (Sequence, Origin),
+    ) -> Result<Snapshot, Error> {
         let mut pause = Pause::default();
         loop {
-            match table.commit(base, NewCommit { shard: self.shard, files: files.clone(), tidemark }).await {
+            match table.commit(base, NewCommit { shard: self.shard, files: files.clone(), tidemark, origin: Some(origin) }).await {
                 Ok(snapshot) => {
                     self.check.up();
                     return Ok(snapshot);

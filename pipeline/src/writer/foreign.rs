@@ -34,6 +34,7 @@ pub(super) fn read(delivery: &Delivery, rules: &Rules, identity: &IdentityRule) 
     }
     Rows {
         sequence: delivery.sequence,
+        message: delivery.payload.clone(),
         events: (events.rows() > 0).then(|| event_rows(&events.into_batch(), delivery, Some(indices))),
         quarantined: (!quarantined.is_empty()).then(|| quarantine_rows(delivery, &quarantined)),
     }
@@ -42,7 +43,12 @@ pub(super) fn read(delivery: &Delivery, rules: &Rules, identity: &IdentityRule) 
 /// Puts a whole message into quarantine.
 pub(super) fn quarantine_whole(delivery: &Delivery, code: &str, message: &str) -> Rows {
     let whole = Quarantined { index: 0, code, message: message.to_owned(), raw: &delivery.payload };
-    Rows { sequence: delivery.sequence, events: None, quarantined: Some(quarantine_rows(delivery, &[whole])) }
+    Rows {
+        sequence: delivery.sequence,
+        message: delivery.payload.clone(),
+        events: None,
+        quarantined: Some(quarantine_rows(delivery, &[whole])),
+    }
 }
 
 /// The items of a message; a message that is no list of any kind is one item.

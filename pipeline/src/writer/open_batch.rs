@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use arrow::{array::RecordBatch, error::ArrowError};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use schemas::Sequence;
+use table::Fingerprint;
 
 use super::{batch::Batch, runs::Runs};
 
@@ -27,8 +29,15 @@ pub(super) struct OpenBatch {
     quarantined: Runs,
     rows: usize,
     bytes: usize,
-    /// When the first and when the last delivery came.
-    filled: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    filled: Option<Filled>,
+}
+
+/// What is known once there is a delivery.
+#[derive(Clone, Debug)]
+struct Filled {
+    first_at: DateTime<Utc>,
+    last_at: DateTime<Utc>,
+    last_message: Bytes,
 }
 
 impl OpenBatch {
@@ -46,7 +55,7 @@ impl OpenBatch {
     /// When it is not the next: a hole here would be lost events (INVARIANTS I2).
     pub(super) fn push(
         &mut self,
-        sequence: Sequence,
+        (sequence, message): (Sequence, Bytes),
         events: Option<RecordBatch>,
         quarantined: Option<RecordBatch>,
         now: DateTime<Utc>,
@@ -59,7 +68,8 @@ impl OpenBatch {
         }
         events.map_or(Ok(()), |rows| self.events.push(rows))?;
         quarantined.map_or(Ok(()), |rows| self.quarantined.push(rows))?;
-        self.filled = Some((self.filled.map_or(now, |(first, _)| first), now));
+        let first_at = self.filled.as_ref().map_or(now, |filled| filled.first_at);
+        self.filled = Some(Filled { first_at, last_at: now, last_message: message });
         Ok(())
     }
 
@@ -85,8 +95,8 @@ impl OpenBatch {
 
     /// When the batch is due because its first row is old or nothing new came for a while; `None` while it is empty.
     pub(super) fn deadline(&self) -> Option<DateTime<Utc>> {
-        let (first, last) = self.filled?;
-        Some((first + self.limits.age).min(last + self.limits.idle))
+        let filled = self.filled.as_ref()?;
+        Some((filled.first_at + self.limits.age).min(filled.last_at + self.limits.idle))
     }
 
     /// Whether the batch is to be committed.
@@ -96,9 +106,9 @@ impl OpenBatch {
 
     /// Takes what is there, if anything; the buffer goes on after it.
     pub(super) fn take(&mut self) -> Option<Batch> {
-        self.filled?;
+        let last_message = Fingerprint::of(&self.filled.as_ref()?.last_message);
         let taken = std::mem::replace(self, Self::new(self.limits, self.last));
-        Some(Batch { after: taken.after, last: taken.last, events: taken.events, quarantined: taken.quarantined })
+        Some(Batch { after: taken.after, last: taken.last, events: taken.events, quarantined: taken.quarantined, last_message })
     }
 }
 
@@ -117,7 +127,7 @@ mod tests {
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::empty());
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap();
-        open.push(Sequence(sequence), Some(batch), None, now).unwrap();
+        open.push((Sequence(sequence), Bytes::new()), Some(batch), None, now).unwrap();
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {

@@ -9,6 +9,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, Date32Array, Int32Array, Int64Array, RecordBatch},
     datatypes::TimestampMicrosecondType,
 };
+use bytes::Bytes;
 use journal::Delivery;
 use schemas::{Block, EventDate, Identity, IdentityRule, Rules, Sequence, Timestamp, block, tables};
 
@@ -18,6 +19,8 @@ use super::foreign;
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) sequence: Sequence,
+    /// The message as it was published.
+    pub(super) message: Bytes,
     pub(super) events: Option<Identified>,
     pub(super) quarantined: Option<RecordBatch>,
 }
@@ -43,7 +46,12 @@ impl Reader {
 
     pub(super) fn read(&self, delivery: &Delivery) -> Rows {
         match Block::decode(&delivery.payload) {
-            Ok(events) => Rows { sequence: delivery.sequence, events: Some(event_rows(&events, delivery, None)), quarantined: None },
+            Ok(events) => Rows {
+                sequence: delivery.sequence,
+                message: delivery.payload.clone(),
+                events: Some(event_rows(&events, delivery, None)),
+                quarantined: None,
+            },
             Err(block::Error::Foreign) => foreign::read(delivery, &self.rules, &self.identity),
             Err(error @ block::Error::Broken { .. }) => foreign::quarantine_whole(delivery, "broken_block", &error.to_string()),
         }

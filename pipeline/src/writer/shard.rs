@@ -63,12 +63,12 @@ impl Shard {
     /// # Panics
     /// When it is not the next delivery, or an hour is missing.
     pub(super) fn push(&mut self, rows: Rows, now: DateTime<Utc>) -> Result<Admitted, ArrowError> {
-        let Rows { sequence, events, quarantined } = rows;
+        let Rows { sequence, message, events, quarantined } = rows;
         let sent = events.as_ref().map_or(0, |events| events.identities.len());
         let events = events.map(|events| self.first_occurrences(&events, sequence)).transpose()?;
         let admitted = events.as_ref().map_or(0, |rows| rows.num_rows());
         let quarantined_rows = quarantined.as_ref().map_or(0, |rows| rows.num_rows());
-        self.open.push(sequence, events.filter(|rows| rows.num_rows() > 0), quarantined, now)?;
+        self.open.push((sequence, message), events.filter(|rows| rows.num_rows() > 0), quarantined, now)?;
         self.index.shrink(self.tidemark);
         Ok(Admitted { rows: admitted, duplicates: sent - admitted, quarantined: quarantined_rows })
     }

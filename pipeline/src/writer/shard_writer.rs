@@ -8,26 +8,32 @@ use std::{sync::Arc, time::Duration};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use journal::{Deliveries, Delivery, Journal, Remedy};
+use journal::{Bounds, Deliveries, Delivery, Journal, Remedy};
 use schemas::{Sequence, ShardId};
 use service::{clock::Clock, health::Check, tasks::Stop};
+use table::TailView;
 use uuid::Uuid;
 
 use super::{
     committer::{self, Base, Committer},
     history::History,
     open_batch::Limits,
+    origin,
+    retention::Retention,
     rows::Reader,
     shard::{Admitted, Shard},
     tail::Sign,
 };
 
+/// How often the bounds of the journal are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_secs(1);
 
 /// The agent of one shard.
 pub(super) struct ShardWriter {
     pub(super) shard: ShardId,
     pub(super) limits: Limits,
+    pub(super) retention: Duration,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) reader: Reader,
     pub(super) dedup_bytes: usize,
@@ -45,10 +51,21 @@ pub(super) enum Error {
     Journal(#[from] journal::Error),
     #[error("the table cannot be read")]
     Table(#[from] table::Error),
+    #[error(transparent)]
+    AnotherJournal(#[from] origin::AnotherJournal),
     #[error("the rows of a message cannot be kept")]
     Rows(#[from] ArrowError),
     #[error(transparent)]
     Commit(#[from] committer::Error),
+}
+
+impl From<origin::Error> for Error {
+    fn from(error: origin::Error) -> Self {
+        match error {
+            origin::Error::AnotherJournal(error) => Self::AnotherJournal(error),
+            origin::Error::Journal(error) => Self::Journal(error),
+        }
+    }
 }
 
 impl Error {
@@ -57,7 +74,7 @@ impl Error {
         match self {
             Self::Journal(error) => error.remedy(),
             Self::Table(_) | Self::Commit(committer::Error::Fenced { .. }) => Remedy::Retry,
-            Self::Rows(_) | Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
+            Self::AnotherJournal(_) | Self::Rows(_) | Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
         }
     }
 }
@@ -95,15 +112,27 @@ impl ShardWriter {
 
     /// One run from the table's tidemark to a stop or an error.
     async fn run_once(&self, stop: &Stop) -> Result<(), Error> {
-        let base = self.committer.base().await?;
+        let bounds = self.journal.bounds(self.shard).await?;
+        let base = self.committer.base(&bounds.identity).await?;
+        origin::confirm(self.journal.as_ref(), self.shard, &bounds, base.events()).await?;
         tracing::info!(shard = %self.shard, tidemark = %base.tidemark(), "reading on from the table's tidemark");
-        let caught_up_at = self.journal.bounds(self.shard).await?.last;
         let deliveries = self.journal.read(self.shard, base.tidemark()).await?;
         let stop = stop.clone();
         let deliveries = deliveries.take_until(async move { stop.requested().await }).boxed();
         let state = Shard::new(self.shard, Uuid::new_v4().as_u64_pair().0, base.tidemark(), self.limits, self.dedup_bytes);
         self.check.up();
-        let ended = Run { writer: self, deliveries, caught_up_at, state, base, commit: None }.run().await;
+        let ended = Run {
+            writer: self,
+            deliveries,
+            caught_up_at: bounds.last,
+            retention: Retention::new(self.retention, base.tidemark(), self.clock.now()),
+            look_at: self.clock.now(),
+            state,
+            base,
+            commit: None,
+        }
+        .run()
+        .await;
         self.sign.send_replace(None);
         ended
     }
@@ -120,6 +149,9 @@ struct Run<'a> {
     deliveries: Deliveries,
     /// Where the journal ended when the run began: before that point an answer could lack what an earlier run had shown.
     caught_up_at: Sequence,
+    retention: Retention,
+    /// When to look at the journal's bounds again.
+    look_at: DateTime<Utc>,
     state: Shard,
     /// What the table held after the last commit.
     base: Base,
@@ -144,6 +176,7 @@ impl Run<'_> {
                     None => is_reading = false,
                 },
                 () = due(&self.writer.clock, self.state.deadline()) => {}
+                () = self.writer.clock.sleep_until(self.look_at) => self.look_at_journal().await,
             }
         }
     }
@@ -171,8 +204,25 @@ impl Run<'_> {
 
     fn finish_commit(&mut self, base: Base) {
         self.state.committed();
+        self.retention.committed(base.tidemark(), self.writer.clock.now());
         self.base = base;
         self.commit = None;
+    }
+
+    /// Says how far behind the writer is, and releases what the journal need not keep (I5). A failure shows in the journal's own check.
+    async fn look_at_journal(&mut self) {
+        let (writer, now) = (self.writer, self.writer.clock.now());
+        self.look_at = now + LOOK_EVERY;
+        let Ok(bounds) = writer.journal.bounds(writer.shard).await else { return };
+        report_lag(writer, &self.state.view(), &bounds);
+        let Some(up_to) = self.retention.releasable(&bounds, now) else { return };
+        match writer.journal.release(writer.shard, up_to).await {
+            Ok(()) => tracing::info!(shard = %writer.shard, %up_to, "released from the journal"),
+            Err(error) => {
+                tracing::warn!(shard = %writer.shard, %up_to, %error, "the journal released nothing; it will be asked again");
+                self.retention.not_released(up_to);
+            }
+        }
     }
 
     /// Shows the queries what is not in the table yet.
@@ -199,6 +249,15 @@ async fn due(clock: &Clock, deadline: Option<DateTime<Utc>>) {
         Some(deadline) => clock.sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+fn report_lag(writer: &ShardWriter, view: &TailView, bounds: &Bounds) {
+    let behind = bounds.last.0.saturating_sub(view.head.0);
+    let shard = writer.shard.to_string();
+    metrics::gauge!("tidemark_pipeline_lag_messages", "shard" => shard.clone()).set(behind as f64);
+    metrics::gauge!("tidemark_pipeline_uncommitted_messages", "shard" => shard.clone())
+        .set(view.head.0.saturating_sub(view.tidemark.0) as f64);
+    metrics::gauge!("tidemark_journal_bytes", "shard" => shard).set(bounds.bytes as f64);
 }
 
 fn count(admitted: Admitted) {

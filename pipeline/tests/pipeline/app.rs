@@ -8,7 +8,7 @@ use arrow::{
 };
 use journal::{Journal, Memory};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pipeline::{ingest, writer};
+use pipeline::{connect::JournalConfig, ingest, writer};
 use schemas::{IdentityRule, ShardId, tables};
 use serde_json::Value;
 use service::{
@@ -51,6 +51,12 @@ pub(crate) struct RunningWriter {
 }
 
 impl RunningWriter {
+    /// Waits until it gives up, and tells why.
+    pub(crate) async fn failure(self) -> String {
+        let failure = tokio::time::timeout(Duration::from_secs(10), self.tasks.failed()).await.expect("the writer gives up");
+        failure.source.to_string()
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.stop();
         self.tasks.join(Duration::from_secs(10)).await.expect("a writer ends when it is told to");
@@ -87,11 +93,17 @@ impl App {
         Self { journal, url, client: reqwest::Client::new(), settings, store, folder, _stop: stop_handle, _tasks: tasks }
     }
 
+    /// The same table with another journal.
+    pub(crate) fn replace_journal(&mut self, journal: Memory) {
+        self.journal = Arc::new(journal);
+    }
+
     pub(crate) async fn writer(&self) -> RunningWriter {
         let parts = writer::Parts {
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             store: self.store.clone(),
             dedup: self.settings.section("dedup").unwrap(),
+            retention: self.settings.section::<JournalConfig>("journal").unwrap().retention.0,
             clock: Clock::system(),
             health: Health::new(),
         };

@@ -186,3 +186,40 @@ async fn an_event_without_a_time_is_a_repeat_of_its_earlier_self() {
     }
     assert_eq!(app.rows().await.len(), 1);
 }
+
+/// A message published past the door.
+async fn publish(journal: &Memory, number: u64) {
+    let event = format!(r#"{{"event_name":"a","user_id":"u{number}","timestamp":1723475612}}"#);
+    journal.publish(ShardId(0), Message { id: format!("{number}"), payload: Bytes::from(event) }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_that_was_created_again_is_refused_however_long_it_has_become() {
+    let mut app = App::with(memory(), &EAGER).await;
+    send(&app, 0, 5).await;
+    let writer = app.writer().await;
+    app.drained().await;
+    writer.stop().await;
+    app.replace_journal(memory());
+    for number in 0..3 {
+        publish(&app.journal, number).await;
+    }
+    let failure = app.writer().await.failure().await;
+    assert!(failure.contains("not the one from which the table was written") && failure.contains("table.url"), "{failure}");
+    assert_eq!(app.rows().await.len(), 5, "nothing was written");
+}
+
+#[tokio::test]
+async fn a_full_journal_releases_what_is_committed_and_takes_more() {
+    let app = App::with(memory().with_max_bytes(20_000), &EAGER).await;
+    let writer = app.writer().await;
+    for round in 0..30 {
+        send(&app, round * 10, 10).await;
+        app.drained().await;
+        let has_room = async || (app.journal.bounds(ShardId(0)).await.unwrap().bytes < 15_000).then_some(());
+        testkit::until("the writer to release what is committed", Duration::from_secs(5), has_room).await;
+    }
+    assert!(app.journal.bounds(ShardId(0)).await.unwrap().first > Sequence(1), "something was released");
+    assert_eq!(ids(&app).await, expected(300));
+    writer.stop().await;
+}

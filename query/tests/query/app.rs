@@ -95,7 +95,7 @@ impl TestApp {
             files.push(self.events.write(EventDate(day), &[batch]).await.unwrap());
         }
         let base = self.events.snapshot().await.unwrap();
-        self.events.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark) }).await.unwrap();
+        self.events.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark), origin: None }).await.unwrap();
     }
 
     /// A GET with parameters that need no escaping by the caller.

@@ -73,7 +73,7 @@ async fn file(table: &Table, sequence: u64) -> DataFile {
 
 /// A commit of one file that moves the tidemark of [`SHARD`].
 pub(crate) async fn new_commit(table: &Table, tidemark: u64) -> NewCommit {
-    NewCommit { shard: SHARD, files: vec![file(table, tidemark).await], tidemark: Sequence(tidemark) }
+    NewCommit { shard: SHARD, files: vec![file(table, tidemark).await], tidemark: Sequence(tidemark), origin: None }
 }
 
 pub(crate) async fn bytes(table: &Table, file: &DataFile) -> Bytes {

@@ -51,7 +51,7 @@ pub(crate) async fn rows_come_back_as_written(lake: Lake) {
     let before = table.write(long_ago, &written[2..]).await.unwrap();
     assert!(before.path.starts_with("events/event_date=1969-12-31/"), "{}", before.path);
     let base = table.snapshot().await.unwrap();
-    let commit = NewCommit { shard: SHARD, files: vec![today.clone(), before.clone()], tidemark: Sequence(3) };
+    let commit = NewCommit { shard: SHARD, files: vec![today.clone(), before.clone()], tidemark: Sequence(3), origin: None };
     table.commit(&base, commit).await.unwrap();
 
     let opened = Table::open(&lake.store().await, "events").await.unwrap().unwrap();
@@ -158,7 +158,8 @@ pub(crate) async fn a_tidemark_never_stands_still_or_goes_back(lake: Lake) {
 pub(crate) async fn shards_commit_independently(lake: Lake) {
     let tables = join_all((0..4).map(|_| lake.events())).await;
     let base = tables[0].snapshot().await.unwrap();
-    let commit = |shard: u16| NewCommit { shard: ShardId(shard), files: Vec::new(), tidemark: Sequence(10 + u64::from(shard)) };
+    let commit =
+        |shard: u16| NewCommit { shard: ShardId(shard), files: Vec::new(), tidemark: Sequence(10 + u64::from(shard)), origin: None };
     let race = (0..4).map(|shard| tables[usize::from(shard)].commit(&base, commit(shard)));
     try_join_all(race).await.unwrap();
     let newest = lake.events().await.snapshot().await.unwrap();
@@ -244,7 +245,7 @@ pub(crate) async fn the_probe_refuses_a_store_that_overwrites(lake: Lake) {
 }
 
 fn empty(tidemark: u64) -> NewCommit {
-    NewCommit { shard: SHARD, files: Vec::new(), tidemark: Sequence(tidemark) }
+    NewCommit { shard: SHARD, files: Vec::new(), tidemark: Sequence(tidemark), origin: None }
 }
 
 /// The commit is the only one, for its writer and for everybody else, and its files are there.

@@ -55,7 +55,7 @@ fn rows(sequence: u64, events: &[u8]) -> Rows {
         [("timestamp", Arc::new(times)), ("received_at", Arc::new(arrivals)), ("_sequence", Arc::new(sequences))];
     let identities = events.iter().map(|event| Identity([*event; 16])).collect();
     let events = (!events.is_empty()).then(|| Identified { rows: RecordBatch::try_from_iter(columns).unwrap(), identities });
-    Rows { sequence: Sequence(sequence), events, quarantined: None }
+    Rows { sequence: Sequence(sequence), message: bytes::Bytes::new(), events, quarantined: None }
 }
 
 /// (sequence, event time) of each row.

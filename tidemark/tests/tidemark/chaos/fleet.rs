@@ -86,7 +86,7 @@ impl Fleet {
         (self.ingest_url, self.query_url) = (format!("http://{ingest}"), format!("http://{query}"));
         let own = |name: &str, admin: &str| format!("{name}.admin_listen={admin}");
         let ingest = [format!("ingest.listen={ingest}"), own("ingest", &admins[0])];
-        let query = [format!("query.listen={query}"), own("query", &admins[2])];
+        let query = [format!("query.listen={query}"), format!("query.pipelines=http://{}", admins[1]), own("query", &admins[2])];
         self.roles = vec![
             Mutex::new(self.role("ingest", &role("ingest"), &ingest, &admins[0], 0)),
             Mutex::new(self.role("pipeline", &role("pipeline"), &[own("pipeline", &admins[1])], &admins[1], 1)),
