@@ -78,7 +78,8 @@ native_tidemark() { .run/tidemark "$@"; }
 build() {
     command -v cargo >/dev/null || fail "cargo is missing; https://rustup.rs installs Rust"
     [ -x "$CARGO_TARGET_DIR/debug/tidemark" ] ||
-        say "First build: about 15 minutes on 2 cores. Later builds take seconds."
+        say "First build: about 12 minutes on 2 cores. Later builds take seconds."
+    scripts/claim-target.sh
     cargo build --locked --workspace --bins
     ln -f "$CARGO_TARGET_DIR/debug/tidemark" .run/tidemark 2>/dev/null || cp -f "$CARGO_TARGET_DIR/debug/tidemark" .run/tidemark
 }

@@ -53,7 +53,6 @@ impl Ingest {
     }
 
     /// `POST /events`, `/events/bulk` and `/event`.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

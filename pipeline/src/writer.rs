@@ -27,6 +27,7 @@ mod config;
 mod dedup;
 mod foreign;
 mod history;
+mod items;
 mod open_batch;
 mod origin;
 mod retention;
@@ -37,6 +38,7 @@ mod shard_writer;
 mod tail;
 
 pub use config::{Config, Dedup};
+pub use items::{Item, Items};
 pub use tail::Board;
 
 /// What the role needs from the process it lives in.

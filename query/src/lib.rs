@@ -128,7 +128,6 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
 
 impl Query {
     /// `GET /metrics`, `GET /stats`, `POST /sql` and `GET /sql`.
-    #[must_use]
     pub fn router(&self) -> Router {
         let body = DefaultBodyLimit::max(self.max_sql_bytes() + sql::MAX_PARAMETERS_BYTES);
         Router::new()

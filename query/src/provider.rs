@@ -186,7 +186,7 @@ impl TableProvider for WithTail {
         if self.tail.is_empty() {
             return Ok(committed);
         }
-        let tail = MemorySourceConfig::try_new_exec(&[self.tail.clone()], self.schema(), projection.cloned())?;
+        let tail = MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.tail), self.schema(), projection.cloned())?;
         UnionExec::try_new(vec![committed, tail])
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
-use crate::{config::ConfigCommand, demo::DemoOptions, sql::SqlOptions};
+use crate::{config::ConfigCommand, demo::DemoOptions, sql::SqlOptions, verify::VerifyOptions};
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
 #[derive(Parser)]
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Ask a running Tidemark a question in SQL.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlOptions),
+    /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyOptions),
     /// Check or show the settings in force.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config {
@@ -47,6 +50,7 @@ Examples:
   tidemark serve                                     everything on http://127.0.0.1:8080, table in ./data/lake
   tidemark demo                                      100,000 events of one day, then a few metrics
   tidemark sql \"SELECT count(*) FROM events\"         a question in SQL
+  tidemark verify                                    journal and tables compared, position by position
   tidemark config show                               every setting, its value and where it came from";
 
 const SERVE_EXAMPLES: &str = "\
@@ -69,6 +73,14 @@ Examples:
   tidemark sql \"SELECT event_name, count(*) AS events FROM events GROUP BY 1 ORDER BY 2 DESC\"
   tidemark sql --format csv \"SELECT timestamp, user_id, metadata->>'currency' AS currency FROM events LIMIT 10\"
   echo \"SHOW TABLES\" | tidemark sql -";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  tidemark verify
+  tidemark verify --shard 0
+  tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
+
+It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

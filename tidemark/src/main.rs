@@ -13,6 +13,7 @@ mod demo;
 mod health;
 mod serve;
 mod sql;
+mod verify;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -24,6 +25,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Serve => serve::run(settings.load()?).await,
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
+        Command::Verify(options) => verify::run(options, &settings.load()?).await,
         Command::Config { command } => config::run(command, settings),
         Command::Health { url } => health::run(url, &settings.load()?).await,
     }

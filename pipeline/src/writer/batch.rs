@@ -1,5 +1,7 @@
 //! A batch: the rows of a contiguous run of deliveries, the unit of commit, and its sorting into days.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{AsArray, RecordBatch},
     compute::{SortColumn, concat_batches, lexsort_to_indices, partition, take_record_batch},
@@ -44,8 +46,8 @@ pub(super) fn days(schema: &SchemaRef, rows: &[RecordBatch], order: &[&str]) -> 
         return Ok(Vec::new());
     }
     let rows = sorted(&concat_batches(schema, rows)?, order)?;
-    let dates = rows.column_by_name(tables::EVENT_DATE).expect("both tables are cut by day").clone();
-    let days = partition(&[dates.clone()])?.ranges().into_iter();
+    let dates = Arc::clone(rows.column_by_name(tables::EVENT_DATE).expect("both tables are cut by day"));
+    let days = partition(std::slice::from_ref(&dates))?.ranges().into_iter();
     Ok(days
         .map(|range| Day {
             date: EventDate(dates.as_primitive::<Date32Type>().value(range.start)),
@@ -55,8 +57,10 @@ pub(super) fn days(schema: &SchemaRef, rows: &[RecordBatch], order: &[&str]) -> 
 }
 
 fn sorted(rows: &RecordBatch, order: &[&str]) -> Result<RecordBatch, ArrowError> {
-    let column =
-        |name: &str| SortColumn { values: rows.column_by_name(name).expect("the order is by columns of the table").clone(), options: None };
+    let column = |name: &str| SortColumn {
+        values: Arc::clone(rows.column_by_name(name).expect("the order is by columns of the table")),
+        options: None,
+    };
     let columns: Vec<SortColumn> = [tables::EVENT_DATE].iter().chain(order).map(|name| column(name)).collect();
     take_record_batch(rows, &lexsort_to_indices(&columns, None)?)
 }

@@ -87,6 +87,13 @@ impl Tidemark {
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// A command with the same settings as the server.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = tidemark(arguments);
+        command.args(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        command
+    }
+
     /// The first column of the first row of a question.
     pub(crate) fn sql(&self, statement: &str) -> String {
         let output = tidemark(&["sql", "--url", &self.url, "--format", "csv", statement]).output().unwrap();
@@ -128,10 +135,11 @@ pub(crate) fn tidemark(arguments: &[&str]) -> Command {
 /// Cargo builds them for the tests of their own crates, not for these; one that is missing or older than its source is refused.
 pub(crate) fn role(name: &str) -> PathBuf {
     const REMEDY: &str = "run `cargo build --workspace --bins`";
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let path = Path::new(BINARY).with_file_name(name);
     let built = path.metadata().and_then(|file| file.modified()).unwrap_or_else(|_| panic!("`{}` is missing; {REMEDY}", path.display()));
     let sources = std::fs::read_to_string(path.with_extension("d")).unwrap();
-    for source in sources.split_whitespace().skip(1) {
+    for source in sources.split_whitespace().skip(1).filter(|source| Path::new(source).starts_with(workspace)) {
         let is_newer = Path::new(source).metadata().is_ok_and(|file| file.modified().is_ok_and(|written| written > built));
         assert!(!is_newer, "`{}` is older than `{source}`; {REMEDY}", path.display());
     }

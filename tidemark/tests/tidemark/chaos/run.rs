@@ -40,16 +40,16 @@ pub(crate) async fn run(plan: &Plan) {
     let fleet = Fleet::start(plan.setting).await;
     let path = fleet.folder.path().join("ledger");
     let ledger = Ledger::create(&path);
-    let (happened, sightings) = live(plan, &fleet, &ledger).await;
+    let (happened, drained_in, sightings) = live(plan, &fleet, &ledger).await;
     ledger.flush();
     let violations = judge(&fleet, &path, &happened, &sightings).await;
-    let report = Report { counts: ledger.counts(), happened, sightings, violations };
+    let report = Report { counts: ledger.counts(), happened, drained_in, sightings, violations };
     println!("{report}");
     assert!(report.violations.is_empty(), "seed {}: {} rules are broken", plan.seed, report.violations.len());
 }
 
 /// Everything that happens side by side.
-async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Sightings) {
+async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Duration, Sightings) {
     let (is_sent, is_finished, is_over) = (Cell::new(false), Cell::new(false), Cell::new(false));
     let requests = Requests::new(plan.seed, Clock::system().now().timestamp_millis(), plan.events_per_second);
     let load = Load { client: &fleet.client, url: &fleet.ingest_url, requests, ledger };
@@ -57,11 +57,12 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Si
     let story = async {
         let happened = Troublemaker::new(fleet, plan).run().await;
         fleet.heal();
+        let healed = Instant::now();
         is_sent.set(true);
         until("the load to finish what it has begun", DRAIN_DEADLINE, async || is_finished.get().then_some(())).await;
         drained(fleet, plan.setting.shards).await;
         is_over.set(true);
-        happened
+        (happened, healed.elapsed())
     };
     let sending = async {
         join!(
@@ -76,8 +77,8 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Si
             pause(Duration::from_millis(200)).await;
         }
     };
-    let (happened, (), sightings, ()) = join!(story, sending, watcher.run(|| is_over.get()), tending);
-    (happened, sightings)
+    let ((happened, drained_in), (), sightings, ()) = join!(story, sending, watcher.run(|| is_over.get()), tending);
+    (happened, drained_in, sightings)
 }
 
 /// Waits until every role is ready and the table has everything that the journal has.
@@ -136,6 +137,8 @@ async fn by_sql(fleet: &Fleet) -> Tables {
 struct Report {
     counts: Counts,
     happened: Vec<Happened>,
+    /// From the end of the last fault until the table had everything.
+    drained_in: Duration,
     sightings: Sightings,
     violations: Vec<Violation>,
 }
@@ -150,6 +153,7 @@ impl std::fmt::Display for Report {
         let Sightings { answers, fresh_answers, unanswered, .. } = &self.sightings;
         writeln!(f, "watcher: {answers} counts, {fresh_answers} of them fresh, {unanswered} questions without an answer")?;
         self.happened.iter().try_for_each(|happened| writeln!(f, "{happened}"))?;
+        writeln!(f, "drained in {:?}", self.drained_in)?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN  {violation}"))?;
         write!(f, "{}", if self.violations.is_empty() { "green" } else { "RED" })
     }

@@ -1,0 +1,51 @@
+//! What a journal message holds, as the writer reads it: for those who check afterwards what became of it.
+
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::Int32Type,
+};
+use journal::Delivery;
+use schemas::{Identity, IdentityRule, Rules};
+
+use super::rows::Reader;
+
+/// One thing in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its place in the message, counted from 0.
+    pub index: u32,
+    /// What makes it the same event as another; `None` when it is no event.
+    pub identity: Option<Identity>,
+}
+
+/// Splits messages into items, by the same code that makes their rows.
+#[derive(Clone, Debug)]
+pub struct Items(Reader);
+
+impl Items {
+    /// Items that are identified by this rule.
+    #[must_use]
+    pub fn new(identity: IdentityRule) -> Self {
+        Self(Reader::new(identity, Rules::default().for_foreign_messages()))
+    }
+
+    /// The items of a message, in their order, none left out.
+    #[must_use]
+    pub fn of(&self, delivery: &Delivery) -> Vec<Item> {
+        let rows = self.0.read(delivery);
+        let mut items = Vec::new();
+        if let Some(events) = &rows.events {
+            items.extend(indices(&events.rows).zip(&events.identities).map(|(index, id)| Item { index, identity: Some(*id) }));
+        }
+        if let Some(quarantined) = &rows.quarantined {
+            items.extend(indices(quarantined).map(|index| Item { index, identity: None }));
+        }
+        items.sort_unstable_by_key(|item| item.index);
+        items
+    }
+}
+
+fn indices(rows: &RecordBatch) -> impl Iterator<Item = u32> {
+    let column = rows.column_by_name("_index").expect("both tables have it").as_primitive::<Int32Type>();
+    column.values().iter().map(|index| u32::try_from(*index).expect("indices are counted from 0"))
+}

@@ -1,0 +1,113 @@
+//! What was seen, for a person or as JSON.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use indicatif::HumanCount;
+use schemas::{Sequence, ShardId};
+use serde::Serialize;
+
+use super::{
+    Pinned,
+    findings::{Findings, Violation},
+};
+
+/// The outcome of a verification.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// How many there are in all; `shown` has the first of them.
+    #[serde(rename = "violation_count")]
+    pub(super) violations: u64,
+    shards: Vec<Tally>,
+    tables: Vec<TableReport>,
+    #[serde(rename = "violations")]
+    shown: Vec<Shown>,
+}
+
+/// What became of the items of one shard's messages.
+#[derive(Debug, Serialize)]
+pub(super) struct Tally {
+    pub(super) shard: ShardId,
+    /// The first message that the journal still has, or would have next.
+    first_kept: Sequence,
+    /// The first and the last message that were compared; `None` when the journal has none of the table's messages.
+    pub(super) checked: Option<(Sequence, Sequence)>,
+    pub(super) accepted: u64,
+    pub(super) rows: u64,
+    pub(super) duplicates: u64,
+    pub(super) quarantined: u64,
+    violations: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct TableReport {
+    name: String,
+    version: u64,
+    files: usize,
+    rows: u64,
+}
+
+/// A violation with its words.
+#[derive(Debug, Serialize)]
+struct Shown {
+    message: String,
+    #[serde(flatten)]
+    violation: Violation,
+}
+
+impl Tally {
+    /// Nothing counted yet of the messages `first` to `end`.
+    pub(super) fn new(shard: ShardId, first: Sequence, end: Sequence) -> Self {
+        let checked = (first <= end).then_some((first, end));
+        Self { shard, first_kept: first, checked, accepted: 0, rows: 0, duplicates: 0, quarantined: 0, violations: 0 }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let checked = self.checked.map_or_else(|| "nothing".to_owned(), |(first, end)| format!("{first} to {end}"));
+        let [accepted, rows, duplicates, quarantined, violations] =
+            [self.accepted, self.rows, self.duplicates, self.quarantined, self.violations].map(|count| HumanCount(count).to_string());
+        [self.shard.to_string(), checked, accepted, rows, duplicates, quarantined, violations]
+    }
+}
+
+impl Report {
+    pub(super) fn new(mut shards: Vec<Tally>, findings: Findings, tables: [&Pinned; 2]) -> Self {
+        for tally in &mut shards {
+            tally.violations = findings.counts.get(&tally.shard).copied().unwrap_or_default();
+        }
+        let shown = findings.shown.into_iter().map(|violation| Shown { message: violation.to_string(), violation });
+        Self { violations: findings.counts.values().sum(), shards, tables: tables.map(TableReport::of).into(), shown: shown.collect() }
+    }
+}
+
+impl TableReport {
+    fn of(Pinned { table, snapshot }: &Pinned) -> Self {
+        let rows = snapshot.files().iter().map(|file| file.rows).sum();
+        Self { name: table.name().to_owned(), version: snapshot.version(), files: snapshot.files().len(), rows }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_preset(UTF8_BORDERS_ONLY);
+        table.set_header(["shard", "messages", "accepted", "= rows", "+ duplicates", "+ quarantined", "violations"]);
+        self.shards.iter().for_each(|tally| drop(table.add_row(tally.cells())));
+        table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        writeln!(f, "{table}")?;
+        for TableReport { name, version, files, rows } in &self.tables {
+            writeln!(f, "{name}: version {version}, {} files, {} rows in all", HumanCount(*files as u64), HumanCount(*rows))?;
+        }
+        for Tally { shard, first_kept, .. } in self.shards.iter().filter(|tally| tally.first_kept > Sequence(1)) {
+            writeln!(f, "shard {shard}: the journal begins at {first_kept}; rows of earlier messages were checked for key, day and file")?;
+        }
+        for shown in &self.shown {
+            writeln!(f, "  {}", shown.message)?;
+        }
+        match self.violations - self.shown.len() as u64 {
+            0 if self.violations == 0 => write!(f, "verified: everything accepted is a row, a repeat of one, or in quarantine"),
+            0 => Ok(()),
+            more => writeln!(f, "  and {} more", HumanCount(more)),
+        }
+    }
+}
