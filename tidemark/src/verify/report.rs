@@ -80,6 +80,18 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The equation of each shard.
+    fn counts(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(UTF8_BORDERS_ONLY);
+        table.set_header(["shard", "messages", "accepted", "= rows", "+ duplicates", "+ quarantined", "violations"]);
+        table.add_rows(self.shards.iter().map(Tally::cells));
+        table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        table
+    }
+}
+
 impl TableReport {
     fn of(Pinned { table, snapshot }: &Pinned) -> Self {
         let rows = snapshot.files().iter().map(|file| file.rows).sum();
@@ -89,12 +101,7 @@ impl TableReport {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_preset(UTF8_BORDERS_ONLY);
-        table.set_header(["shard", "messages", "accepted", "= rows", "+ duplicates", "+ quarantined", "violations"]);
-        self.shards.iter().for_each(|tally| drop(table.add_row(tally.cells())));
-        table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-        writeln!(f, "{table}")?;
+        writeln!(f, "{}", self.counts())?;
         for TableReport { name, version, files, rows } in &self.tables {
             writeln!(f, "{name}: version {version}, {} files, {} rows in all", HumanCount(*files as u64), HumanCount(*rows))?;
         }

@@ -64,3 +64,23 @@ async fn a_stop_under_load_is_quick_and_loses_nothing() {
     good(&demo.wait_with_output().unwrap());
     is_complete(&tidemark);
 }
+
+#[tokio::test]
+async fn a_deleted_stream_is_refused_at_once_and_at_the_next_start() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    good(&tidemark.demo(&["--events", "1000"]).wait_with_output().unwrap());
+    let is_committed = async || (tidemark.sql("SELECT count(*) FROM events_committed") == "1000").then_some(());
+    until("the commit of the demo", Duration::from_secs(20), is_committed).await;
+
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    async_nats::jetstream::new(client).delete_stream("tidemark-0").await.unwrap();
+    let (code, log) = tidemark.ended().await;
+    assert_eq!(code, Some(1));
+    assert!(log.contains("was deleted"), "{log}");
+
+    tidemark.start_again();
+    let (code, log) = tidemark.ended().await;
+    assert_eq!(code, Some(1));
+    assert!(log.contains("not the one from which the table was written") && log.contains("restore the journal's files"), "{log}");
+}

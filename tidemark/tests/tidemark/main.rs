@@ -9,3 +9,4 @@ mod duckdb;
 mod end_to_end;
 mod messages;
 mod process;
+mod verify;

@@ -69,6 +69,18 @@ impl Tidemark {
         until("the process to end", Duration::from_secs(12), || std::future::ready(child.try_wait().unwrap())).await.success()
     }
 
+    /// Waits until it ends by itself; its exit code and what it has logged.
+    pub(crate) async fn ended(&mut self) -> (Option<i32>, String) {
+        let child = &mut self.child;
+        let status = until("the process to end by itself", Duration::from_secs(30), || std::future::ready(child.try_wait().unwrap())).await;
+        (status.code(), std::fs::read_to_string(self.folder.path().join("log")).unwrap())
+    }
+
+    /// Starts it again without waiting until it is ready.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.settings, self.folder.path());
+    }
+
     /// Starts it again with the same settings.
     pub(crate) async fn restart(&mut self) {
         self.kill();

@@ -53,6 +53,8 @@ pub(crate) enum Rule {
     NotInTheJournal,
     /// The door said neither yes nor "later".
     Refused,
+    /// `tidemark verify` says or counts something else.
+    Verify,
     /// A process ended by itself after it had been ready.
     Ended,
     /// A fault that was wanted did not happen.

@@ -29,7 +29,10 @@ use super::{
     rows::{self, Tables},
     watch::{Sightings, Watcher},
 };
-use crate::duckdb;
+use crate::{
+    duckdb,
+    process::{text, tidemark},
+};
 
 /// How long the load may take to finish what it has begun, and the pipeline to commit all of it.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
@@ -107,6 +110,7 @@ async fn judge(fleet: &Fleet, ledger: &Path, happened: &[Happened], sightings: &
         ends.append(&mut role.lock().await.ends);
     }
     violations.extend(Violation::of(Rule::Ended, ends));
+    violations.extend(Violation::of(Rule::Verify, refused_by_verify(fleet, &journal, &by_duckdb)));
     violations.extend(Violation::of(Rule::Unsteady, &sightings.complaints));
     violations.extend(Violation::of(Rule::NoFault, happened.iter().filter(|happened| happened.evidence.is_err())));
     let (accepted, rows, quarantined) = (journal.events.len(), by_duckdb.events.len(), by_duckdb.quarantine.len());
@@ -121,6 +125,19 @@ async fn judge(fleet: &Fleet, ledger: &Path, happened: &[Happened], sightings: &
 fn by_duckdb(fleet: &Fleet) -> Tables {
     let read = |table: &str, statement: &str| duckdb::rows(&fleet.location(table), table, fleet.s3.as_ref(), statement);
     Tables::read(&read("events", rows::EVENTS_DUCKDB), &read("quarantine", rows::QUARANTINE))
+}
+
+/// `tidemark verify` must agree, in its verdict and in its numbers.
+fn refused_by_verify(fleet: &Fleet, journal: &Journal, tables: &Tables) -> Option<String> {
+    let settings: Vec<&str> = fleet.direct.iter().flat_map(|setting| ["--set", setting]).collect();
+    let output = tidemark(&[&["verify", "--json"], &settings[..]].concat()).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let sum = |name: &str| report["shards"].as_array().into_iter().flatten().filter_map(|shard| shard[name].as_u64()).sum::<u64>();
+    let told = ["accepted", "rows", "duplicates", "quarantined"].map(sum);
+    let (rows, quarantined) = (tables.events.len(), tables.quarantine.len());
+    let counted = [journal.events.len() + quarantined, rows, journal.events.len() - rows, quarantined].map(|count| count as u64);
+    let is_agreed = output.status.success() && told == counted;
+    (!is_agreed).then(|| format!("accepted, rows, duplicates, quarantined: {told:?}, and not {counted:?}; {}", text(&output.stderr)))
 }
 
 async fn by_sql(fleet: &Fleet) -> Tables {

@@ -1,0 +1,260 @@
+//! `tidemark verify` says yes to what is right, and names what is not: each rule is broken in a copy of the tables.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use async_nats::jetstream;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{NatsServer, S3Server, until};
+
+use crate::process::{Tidemark, good, text};
+
+/// What no door of ours wrote: 6 items, of which 2 are rows, 1 is a repeat and 3 are no events. The last message has a row.
+const FOREIGN: [&str; 4] = [
+    "rubbish",
+    "TMB1, and then no block",
+    r#"{"event_name":"a","timestamp":1723475612,"event_id":"f-1"}"#,
+    r#"[{"event_name":"a","timestamp":1723475612,"event_id":"f-1"}, 7, {"event_name":"a","timestamp":1723475612,"event_id":"f-2"}]"#,
+];
+const FOREIGN_DATE: &str = "2024-08-12";
+
+/// A journal and tables after 3,000 events that were sent twice and some foreign messages; everything is committed.
+struct Story {
+    nats: NatsServer,
+    tidemark: Tidemark,
+}
+
+impl Story {
+    async fn tell() -> Self {
+        let nats = NatsServer::start().await;
+        let mut tidemark = Tidemark::start(&nats).await;
+        send(&nats, &tidemark).await;
+        assert!(tidemark.terminate().await);
+        Self { nats, tidemark }
+    }
+
+    /// A copy of the tables.
+    fn copy(&self) -> Lake {
+        let folder = TempDir::new().unwrap();
+        copy_folder(&self.tidemark.lake(), folder.path());
+        Lake(folder)
+    }
+
+    /// The report about a lake, which must be bad, in words and as JSON; it names the violations `parts`.
+    fn is_refused(&self, lake: &Lake, codes: &[&str], parts: &[&str]) {
+        let setting = format!("table.url={}", lake.0.path().display());
+        let verify = |more: &[&str]| self.tidemark.command(&["verify"]).args(["--set", &setting]).args(more).output().unwrap();
+        assert_refused(&verify(&[]), parts);
+        let report: Value = serde_json::from_slice(&verify(&["--json"]).stdout).unwrap();
+        let shown = report["violations"].as_array().unwrap();
+        for code in codes {
+            assert!(shown.iter().any(|violation| violation["code"] == *code), "`{code}` is not in {report:#}");
+        }
+        assert!(shown.len() as u64 <= report["violation_count"].as_u64().unwrap().min(20));
+    }
+}
+
+/// One message on standard error, exit code 1, and each of `parts` in the report.
+fn assert_refused(output: &Output, parts: &[&str]) {
+    let (report, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{report}{said}");
+    assert!(said.starts_with("error: ") && said.contains("violation") && said.lines().count() == 1, "{said}");
+    for part in parts {
+        assert!(report.contains(part), "`{part}` is not in:\n{report}");
+    }
+}
+
+async fn send(nats: &NatsServer, tidemark: &Tidemark) {
+    for _ in 0..2 {
+        good(&tidemark.demo(&["--events", "3000", "--seed", "7", "--end", "2026-11-20T12:00:00Z"]).wait_with_output().unwrap());
+    }
+    publish(nats, FOREIGN.map(str::to_owned)).await;
+    let is_seen = async || (tidemark.sql("SELECT count(*) FROM events") == "3002").then_some(());
+    until("the foreign events to be seen", std::time::Duration::from_secs(10), is_seen).await;
+}
+
+async fn publish(nats: &NatsServer, messages: impl IntoIterator<Item = String>) {
+    let stream = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    for message in messages {
+        stream.publish("tidemark.0", message.into()).await.unwrap().await.unwrap();
+    }
+}
+
+/// A copy of the tables, to be broken.
+struct Lake(TempDir);
+
+impl Lake {
+    /// The `add` of a file in a day, by the table's log.
+    fn add_of(&self, table: &str, date: &str) -> Value {
+        let commits = self.log(table).into_iter().map(|file| std::fs::read_to_string(file).unwrap());
+        let lines = commits.flat_map(|commit| commit.lines().map(str::to_owned).collect::<Vec<_>>());
+        let actions = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+        let mut adds = actions.filter(|action| action["add"]["path"].as_str().is_some_and(|path| path.contains(date)));
+        adds.next().unwrap()
+    }
+
+    fn path_of(&self, table: &str, add: &Value) -> PathBuf {
+        self.0.path().join(table).join(add["add"]["path"].as_str().unwrap())
+    }
+
+    /// A commit by hand.
+    fn commit(&self, table: &str, actions: &[Value]) {
+        let lines: String = actions.iter().map(|action| format!("{action}\n")).collect();
+        let next = self.0.path().join(table).join("_delta_log").join(format!("{:020}.json", self.log(table).len()));
+        std::fs::write(next, lines).unwrap();
+    }
+
+    /// The commits, oldest first.
+    fn log(&self, table: &str) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.0.path().join(table).join("_delta_log")).unwrap().map(|file| file.unwrap().path());
+        let mut commits: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|end| end == "json")).collect();
+        commits.sort_unstable();
+        commits
+    }
+}
+
+/// The action that takes a file out of the table.
+fn remove(add: &Value) -> Value {
+    json!({"remove": {"path": add["add"]["path"], "deletionTimestamp": 1_795_000_000_000_u64, "dataChange": true}})
+}
+
+/// An `add` with other statistics.
+fn with_stats(add: &Value, change: impl FnOnce(&mut Value)) -> Value {
+    let (mut add, mut stats) = (add.clone(), serde_json::from_str(add["add"]["stats"].as_str().unwrap()).unwrap());
+    change(&mut stats);
+    add["add"]["stats"] = stats.to_string().into();
+    add
+}
+
+/// An `add` of a copy of its file in another place of the lake.
+fn copied(lake: &Lake, (from, add): (&str, &Value), table: &str, path: &str, date: &Value) -> Value {
+    let mut copy = add.clone();
+    copy["add"]["path"] = path.into();
+    copy["add"]["partitionValues"]["event_date"] = date.clone();
+    let to = lake.path_of(table, &copy);
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::copy(lake.path_of(from, add), to).unwrap();
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_folder(&path, &target),
+            false => assert!(std::fs::copy(&path, &target).is_ok(), "{}", path.display()),
+        }
+    }
+}
+
+/// The numbers of shard 0: accepted, rows, duplicates, quarantined, violations.
+fn numbers(report: &Value) -> [u64; 5] {
+    ["accepted", "rows", "duplicates", "quarantined", "violations"].map(|number| report["shards"][0][number].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn a_true_story_is_verified_with_its_numbers_also_when_the_journal_forgets() {
+    let story = Story::tell().await;
+    let said = good(&story.tidemark.command(&["verify"]).output().unwrap());
+    assert!(["6,006", "3,002", "3,001", "verified: "].iter().all(|part| said.contains(part)), "{said}");
+    let verified = || -> Value { serde_json::from_str(&good(&story.tidemark.command(&["verify", "--json"]).output().unwrap())).unwrap() };
+    let report = verified();
+    assert_eq!(numbers(&report), [6006, 3002, 3001, 3, 0], "{report:#}");
+    assert_eq!(report["violations"], json!([]));
+
+    let streams = jetstream::new(async_nats::connect(story.nats.url()).await.unwrap());
+    streams.get_stream("tidemark-0").await.unwrap().purge().sequence(2).await.unwrap();
+    let [accepted, rows, rest @ ..] = numbers(&verified());
+    assert!(accepted < 6006 && rows == accepted - 3004, "the first message had rows, which are first occurrences for the repeats");
+    assert_eq!(rest, [3001, 3, 0]);
+    let said = good(&story.tidemark.command(&["verify"]).output().unwrap());
+    assert!(said.contains("the journal begins at 2"), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_damaged_is_named() {
+    let story = Story::tell().await;
+    let lake = story.copy();
+    let add = lake.add_of("events", FOREIGN_DATE);
+    let (file, name) = (lake.path_of("events", &add), add["add"]["path"].as_str().unwrap());
+    let bytes = std::fs::read(&file).unwrap();
+
+    std::fs::write(&file, &bytes[..bytes.len() - 9]).unwrap();
+    story.is_refused(&lake, &["file_size", "lost"], &[name, "the log says", "is lost"]);
+    std::fs::write(&file, vec![b'x'; bytes.len()]).unwrap();
+    story.is_refused(&lake, &["file_unreadable", "lost"], &[name, "cannot be read"]);
+    std::fs::remove_file(&file).unwrap();
+    story.is_refused(&lake, &["file_missing", "lost"], &[name, "is missing"]);
+
+    let lake = story.copy();
+    let add = lake.add_of("quarantine", "event_date");
+    std::fs::remove_file(lake.path_of("quarantine", &add)).unwrap();
+    story.is_refused(&lake, &["file_missing", "lost"], &[add["add"]["path"].as_str().unwrap(), "is missing", "is lost"]);
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_fit_its_files_is_refused() {
+    let story = Story::tell().await;
+    let add = story.copy().add_of("events", FOREIGN_DATE);
+    let refused_after = |actions: &[Value], code: &str, part: &str| {
+        let lake = story.copy();
+        lake.commit("events", actions);
+        story.is_refused(&lake, &[code], &[part]);
+    };
+    refused_after(&[remove(&add)], "lost", "is lost");
+    refused_after(&[with_stats(&add, |stats| stats["numRecords"] = 3.into())], "row_count", "has 2 rows, and the log says 3");
+    let narrowed = with_stats(&add, |stats| stats["maxValues"]["_sequence"] = stats["minValues"]["_sequence"].clone());
+    refused_after(&[narrowed], "outside_statistics", "1 rows of the file");
+    refused_after(&[json!({"txn": {"appId": "tidemark/0", "version": 3}})], "above_tidemark", "above the tidemark 3");
+}
+
+#[tokio::test]
+async fn a_row_in_two_places_or_in_the_wrong_one_is_refused() {
+    let story = Story::tell().await;
+    let original = story.copy().add_of("events", FOREIGN_DATE);
+
+    let lake = story.copy();
+    let twin = copied(&lake, ("events", &original), "events", "event_date=2024-08-12/twin.parquet", &FOREIGN_DATE.into());
+    lake.commit("events", &[twin]);
+    story.is_refused(&lake, &["twice"], &["stands twice in `events`", "twin.parquet"]);
+
+    let lake = story.copy();
+    let moved = copied(&lake, ("events", &original), "events", "event_date=2024-08-13/moved.parquet", &"2024-08-13".into());
+    lake.commit("events", &[remove(&original), moved]);
+    story.is_refused(&lake, &["wrong_partition"], &["lies in the partition 2024-08-13, and its time in 2024-08-12", "moved.parquet"]);
+
+    let lake = story.copy();
+    let date = lake.add_of("quarantine", "event_date")["add"]["partitionValues"]["event_date"].clone();
+    let both = copied(&lake, ("events", &original), "quarantine", "both.parquet", &date);
+    lake.commit("quarantine", &[both]);
+    story.is_refused(&lake, &["in_both"], &["is a row and in quarantine"]);
+}
+
+#[tokio::test]
+async fn another_journal_is_refused() {
+    let (story, other) = (Story::tell().await, NatsServer::start().await);
+    let setting = format!("nats.url={}", other.url());
+    let verify = || story.tidemark.command(&["verify"]).args(["--set", &setting]).output().unwrap();
+    assert_refused(&verify(), &["the journal ends at 0"]);
+    publish(&other, (0..100).map(|number| format!("rubbish {number}"))).await;
+    assert_refused(&verify(), &["the journal's message has no such item"]);
+}
+
+#[tokio::test]
+async fn a_running_pipeline_does_not_disturb() {
+    let (nats, s3) = (NatsServer::start().await, S3Server::start().await);
+    let tidemark = Tidemark::start_on_s3(&nats, &s3).await;
+    let mut demo = tidemark.demo(&["--events", "40000", "--batch", "20", "--connections", "4"]);
+    let mut verified = 0;
+    while demo.try_wait().unwrap().is_none() {
+        let said = good(&tidemark.command(&["verify"]).output().unwrap());
+        assert!(said.contains("verified: "), "{said}");
+        verified += 1;
+    }
+    assert!(verified > 0, "the demo was still running");
+}
