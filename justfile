@@ -81,6 +81,14 @@ build: claim
 test: tools static claim
     cargo test --locked --workspace
 
+# Break everything while events flow, then prove that none is lost or doubled: just chaos 7 5 (seed, minutes)
+[group('develop')]
+[no-exit-message]
+chaos seed="" minutes="1": tools claim
+    cargo build --locked --workspace --bins
+    TIDEMARK_CHAOS_SEED="$1" TIDEMARK_CHAOS_MINUTES="$2" cargo test --locked --workspace --test tidemark -- \
+        --exact --ignored --nocapture chaos::a_long_run_tells_one_story_whatever_breaks
+
 # Everything that a change must pass: format, lints, docs, dependencies, licences, tests
 [group('develop')]
 check: static claim && test

@@ -11,6 +11,8 @@ use crate::{cut::Cut, error::Error};
 
 /// `shard:sequence`, joined by commas: up to where the journal's events are in the answer.
 pub(crate) const TIDEMARK_AS_OF: HeaderName = HeaderName::from_static("tidemark-as-of");
+/// The same for the committed tables alone: up to where other engines see the events.
+pub(crate) const TIDEMARK_COMMITTED: HeaderName = HeaderName::from_static("tidemark-committed");
 /// Whether events that are not committed yet are in the answer.
 pub(crate) const TIDEMARK_FRESH: HeaderName = HeaderName::from_static("tidemark-fresh");
 /// Whether rows or groups were left out.
@@ -23,8 +25,9 @@ pub(crate) const fn flag(is_set: bool) -> HeaderValue {
 
 /// Writes the headers of a cut.
 pub(crate) fn describe(cut: &Cut, headers: &mut HeaderMap) {
-    let as_of = HeaderValue::try_from(cut.as_of_text()).expect("digits, colons and commas are a header value");
-    headers.insert(TIDEMARK_AS_OF, as_of);
+    let positions = |cut: &Cut| HeaderValue::try_from(cut.as_of_text()).expect("digits, colons and commas are a header value");
+    headers.insert(TIDEMARK_AS_OF, positions(cut));
+    headers.insert(TIDEMARK_COMMITTED, positions(&cut.committed()));
     headers.insert(TIDEMARK_FRESH, flag(cut.is_fresh()));
 }
 

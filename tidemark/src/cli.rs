@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
-use crate::{config::ConfigCommand, demo::DemoOptions, sql::SqlOptions, verify::VerifyOptions};
+use crate::{config::ConfigCommand, demo::DemoOptions, quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions};
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
 #[derive(Parser)]
@@ -30,6 +30,12 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Give what was durable but no event another try.
+    #[command(after_help = QUARANTINE_EXAMPLES)]
+    Quarantine {
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
     /// Check or show the settings in force.
     #[command(after_help = CONFIG_EXAMPLES)]
     Config {
@@ -81,6 +87,12 @@ Examples:
   tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
 
 It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
+
+const QUARANTINE_EXAMPLES: &str = "\
+Examples:
+  tidemark sql \"SELECT code, count(*), min(message) FROM quarantine GROUP BY code\"
+  tidemark quarantine replay --dry-run
+  tidemark quarantine replay --where \"code = 'timestamp_in_future' AND received_at > now() - interval '1 day'\"";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

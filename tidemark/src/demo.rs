@@ -12,7 +12,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use service::{clock::Clock, settings::Settings};
 
-use self::{generator::Generator, report::report, sender::Sender};
+use self::{
+    generator::Generator,
+    report::{committed, report},
+    sender::Sender,
+};
 use crate::client;
 
 mod generator;
@@ -79,7 +83,11 @@ pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Re
         rate
     );
     let query_url = options.query_url.as_deref().unwrap_or(&url);
-    report(&sender.client, query_url, end, &answers).await.context("the events are stored, but the answers could not be shown")
+    let shown = async {
+        report(&sender.client, query_url, end, &answers).await?;
+        committed(&sender.client, query_url, &sender.clock, &answers).await
+    };
+    shown.await.context("the events are stored, but the answers could not be shown")
 }
 
 fn progress_bar(events: u64) -> ProgressBar {

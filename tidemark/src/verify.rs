@@ -7,8 +7,9 @@
 //! The tables are pinned first, the journal is read up to their tidemark, so a running pipeline does not disturb. What was released
 //! from the journal cannot be compared; its rows are still checked for their key, their day and their file.
 //!
-//! Files are streamed. In memory are 16 bytes for each row of the files whose sequences overlap (without compaction: of one commit),
-//! and 48 bytes for each duplicate of the whole range. The identity rule must be the one under which the events came.
+//! Files are streamed, twice. In memory are 16 bytes for each row of the files whose sequences overlap (without compaction: of one
+//! commit), 32 bytes for each row of one day, and 48 bytes for each duplicate. Rows and repeats are judged by the identity rule in
+//! force now.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -31,6 +32,8 @@ use self::{
     repeats::{Repeat, Repeats},
     report::{Report, Tally},
 };
+
+use crate::output;
 
 mod cursor;
 mod findings;
@@ -55,10 +58,7 @@ pub(crate) struct VerifyOptions {
 pub(crate) async fn run(options: VerifyOptions, settings: &Settings) -> anyhow::Result<()> {
     service::telemetry::install_crypto();
     let report = Verifier::open(settings).await?.verify(options.shard.map(ShardId)).await?;
-    match options.json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => println!("{report}"),
-    }
+    output::print(&if options.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
     match report.violations {
         0 => Ok(()),
         1 => bail!("1 violation: journal and tables do not tell one story"),
@@ -95,7 +95,7 @@ impl Verifier {
         for shard in only.map_or_else(|| self.shards(), |shard| BTreeSet::from([shard])) {
             tallies.push(self.verify_shard(shard, &mut repeats, &mut findings).await?);
         }
-        for Repeat { position, is_repeat, .. } in repeats.judge(&self.events, &self.identity, &findings).await? {
+        for Repeat { position, is_repeat, .. } in repeats.judge(&self.events, &self.identity, &mut findings).await? {
             match is_repeat {
                 true => tallies.iter_mut().filter(|tally| tally.shard == position.shard).for_each(|tally| tally.duplicates += 1),
                 false => findings.add(position.shard, Violation::Lost { position }),
@@ -119,7 +119,7 @@ impl Verifier {
         let Bounds { first, last, .. } = self.journal.bounds(shard).await.context("the journal cannot be read")?;
         let tidemark = self.events.snapshot.tidemark(shard);
         if last < tidemark {
-            findings.add(shard, Violation::JournalEndsEarly { last: last.0, tidemark: tidemark.0 });
+            findings.add(shard, Violation::JournalEndsEarly { shard, last: last.0, tidemark: tidemark.0 });
         }
         let mut walk = Walk {
             tally: Tally::new(shard, first, last.min(tidemark)),

@@ -218,7 +218,7 @@ fn too_many_buckets(unit: Unit, most: usize) -> BadParameter {
 fn range(params: &Params, now: Timestamp) -> Result<(Timestamp, Timestamp), BadParameter> {
     let to = params.instant("to")?;
     let from = params.instant("from")?;
-    let end = to.unwrap_or(now);
+    let end = to.unwrap_or_else(|| next_second(now));
     let start = from.unwrap_or_else(|| {
         Timestamp(end.0.saturating_sub(i64::try_from(DEFAULT_RANGE.as_micros()).expect("a day fits")).max(schemas::timestamp::EARLIEST.0))
     });
@@ -227,6 +227,12 @@ fn range(params: &Params, now: Timestamp) -> Result<(Timestamp, Timestamp), BadP
         return Err(BadParameter::new("from", format!("{start} lies after `to`, {end}{default}; swap them or give a later `to`")));
     }
     Ok((start, end))
+}
+
+/// The whole second at or after an instant, so that a range nobody gave begins and ends with a number without fraction.
+fn next_second(at: Timestamp) -> Timestamp {
+    const SECOND_US: i64 = 1_000_000;
+    Timestamp(at.0 + (-at.0).rem_euclid(SECOND_US))
 }
 
 fn group_by(params: &Params) -> Result<Vec<Dimension>, BadParameter> {

@@ -32,6 +32,13 @@ pub(super) enum Violation {
         table: &'static str,
         files: [Arc<str>; 2],
     },
+    #[error("{position} is the same event as {first}, in the same hour; it should have been folded")]
+    SameEvent {
+        #[serde(serialize_with = "text")]
+        position: Position,
+        #[serde(serialize_with = "text")]
+        first: Position,
+    },
     #[error("{position} stands in `{table}`, and the journal's message has no such item")]
     NotInJournal {
         #[serde(serialize_with = "text")]
@@ -65,8 +72,8 @@ pub(super) enum Violation {
     RowCount { file: Arc<str>, logged: u64, found: u64 },
     #[error("{rows} rows of the file `{file}` lie outside of the shards and sequences that the log says")]
     OutsideStatistics { file: Arc<str>, rows: u64 },
-    #[error("the journal ends at {last}, and the table has rows up to {tidemark}: it is another stream, or it was cut")]
-    JournalEndsEarly { last: u64, tidemark: u64 },
+    #[error("the journal of shard {shard} ends at {last}, and the table has rows up to {tidemark}: it is another stream, or it was cut")]
+    JournalEndsEarly { shard: ShardId, last: u64, tidemark: u64 },
 }
 
 /// All that is wrong.

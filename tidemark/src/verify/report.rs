@@ -101,20 +101,20 @@ impl TableReport {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.counts())?;
+        write!(f, "{}", self.counts())?;
         for TableReport { name, version, files, rows } in &self.tables {
-            writeln!(f, "{name}: version {version}, {} files, {} rows in all", HumanCount(*files as u64), HumanCount(*rows))?;
+            write!(f, "\n{name}: version {version}, {} files, {} rows in all", HumanCount(*files as u64), HumanCount(*rows))?;
         }
         for Tally { shard, first_kept, .. } in self.shards.iter().filter(|tally| tally.first_kept > Sequence(1)) {
-            writeln!(f, "shard {shard}: the journal begins at {first_kept}; rows of earlier messages were checked for key, day and file")?;
+            write!(f, "\nshard {shard}: the journal begins at {first_kept}; rows of earlier messages were checked for key, day and file")?;
         }
         for shown in &self.shown {
-            writeln!(f, "  {}", shown.message)?;
+            write!(f, "\n  {}", shown.message)?;
         }
         match self.violations - self.shown.len() as u64 {
-            0 if self.violations == 0 => write!(f, "verified: everything accepted is a row, a repeat of one, or in quarantine"),
+            0 if self.violations == 0 => write!(f, "\nverified: everything accepted is a row, a repeat of one, or in quarantine"),
             0 => Ok(()),
-            more => writeln!(f, "  and {} more", HumanCount(more)),
+            more => write!(f, "\n  and {} more", HumanCount(more)),
         }
     }
 }

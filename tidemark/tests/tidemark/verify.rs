@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Output,
+    time::Duration,
 };
 
 use async_nats::jetstream;
@@ -72,8 +73,12 @@ async fn send(nats: &NatsServer, tidemark: &Tidemark) {
         good(&tidemark.demo(&["--events", "3000", "--seed", "7", "--end", "2026-11-20T12:00:00Z"]).wait_with_output().unwrap());
     }
     publish(nats, FOREIGN.map(str::to_owned)).await;
-    let is_seen = async || (tidemark.sql("SELECT count(*) FROM events") == "3002").then_some(());
-    until("the foreign events to be seen", std::time::Duration::from_secs(10), is_seen).await;
+    until_it_says(tidemark, "SELECT count(*) FROM events", "3002").await;
+}
+
+async fn until_it_says(tidemark: &Tidemark, statement: &str, answer: &str) {
+    let is_seen = async || (tidemark.sql(statement) == answer).then_some(());
+    until(statement, Duration::from_secs(10), is_seen).await;
 }
 
 async fn publish(nats: &NatsServer, messages: impl IntoIterator<Item = String>) {
@@ -236,13 +241,57 @@ async fn a_row_in_two_places_or_in_the_wrong_one_is_refused() {
 }
 
 #[tokio::test]
+async fn two_rows_that_are_one_event_are_refused() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    let event = |name: &str, user: u32, at: &str| format!(r#"{{"event_name":"{name}","user_id":"{user}","timestamp":"{at}"}}"#);
+    let last_of_an_hour = "2026-11-20T08:59:59.999999Z";
+    let (same_hour, next_hour) = (event("a", 2, "2026-11-20T08:00:00Z"), event("a", 3, "2026-11-20T09:00:00Z"));
+    publish(&nats, [event("a", 1, last_of_an_hour), event("b", 1, last_of_an_hour), same_hour, next_hour]).await;
+    until_it_says(&tidemark, "SELECT count(*) FROM events", "4").await;
+    assert!(tidemark.terminate().await);
+    good(&tidemark.command(&["verify"]).output().unwrap());
+    // By a rule that the pipeline did not have, two of the rows are one event.
+    let output = tidemark.command(&["verify"]).args(["--set", "dedup.identity=event_name"]).output().unwrap();
+    assert_refused(&output, &["  0:3:0 is the same event as 0:1:0, in the same hour"]);
+    assert!(text(&output.stderr).starts_with("error: 1 violation"), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
 async fn another_journal_is_refused() {
     let (story, other) = (Story::tell().await, NatsServer::start().await);
     let setting = format!("nats.url={}", other.url());
     let verify = || story.tidemark.command(&["verify"]).args(["--set", &setting]).output().unwrap();
-    assert_refused(&verify(), &["the journal ends at 0"]);
+    assert_refused(&verify(), &["the journal of shard 0 ends at 0"]);
     publish(&other, (0..100).map(|number| format!("rubbish {number}"))).await;
     assert_refused(&verify(), &["the journal's message has no such item"]);
+}
+
+#[tokio::test]
+async fn a_replay_of_quarantine_sends_each_record_once_however_often_it_is_done() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start_with_settings(&nats, &["ingest.future_skew=87600h"]).await;
+    let future = r#"{"event_name":"a","user_id":"u","timestamp":1923475612,"metadata":{"n": 1.50}}"#;
+    let numbers_only = format!("{:?}", (0..600).collect::<Vec<_>>());
+    publish(&nats, ["rubbish", r#"{"event_name":7,"user_id":"u"}"#, future, &numbers_only].map(str::to_owned)).await;
+    until_it_says(&tidemark, "SELECT count(*) FROM quarantine", "603").await;
+
+    let replay = |more: &[&str]| good(&tidemark.command(&["quarantine", "replay"]).args(more).output().unwrap());
+    let shown = replay(&["--dry-run", "--where", "_sequence = 3 -- only"]);
+    assert_eq!(shown, format!("0:3:0\t{},\"event_id\":\"quarantine-0-3-0\"}}\n", future.trim_end_matches('}').to_owned() + "}"));
+    assert_eq!(replay(&["--where", "false"]), "0 records of quarantine: 0 accepted by the door, 0 refused again\n");
+    for _ in 0..2 {
+        let said = replay(&[]);
+        assert!(
+            said.starts_with("603 records of quarantine: 1 accepted by the door, 602 refused again\n  0:1:0 [invalid_json] "),
+            "{said}"
+        );
+        assert!(said.contains("  0:2:0 [wrong_type] ") && said.ends_with("  and 582 more\n"), "{said}");
+    }
+    until_it_says(&tidemark, "SELECT event_id || ' ' || metadata FROM events", "\"quarantine-0-3-0 {\"\"n\"\": 1.50}\"").await;
+    assert!(tidemark.terminate().await);
+    let report: Value = serde_json::from_str(&good(&tidemark.command(&["verify", "--json"]).output().unwrap())).unwrap();
+    assert_eq!(numbers(&report), [605, 1, 1, 603, 0], "{report:#}");
 }
 
 #[tokio::test]

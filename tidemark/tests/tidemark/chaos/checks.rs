@@ -47,7 +47,7 @@ pub(crate) enum Rule {
     NotTheFirst,
     /// (f): a message that is no event is not in quarantine, or something else is.
     Quarantine,
-    /// The id and the metadata of a row come from different events.
+    /// The id of a row is not the one of its event.
     Altered,
     /// A 2xx names a place where the journal does not have the event.
     NotInTheJournal,
@@ -94,6 +94,7 @@ pub(crate) fn judge(book: &Book, journal: &Journal, tables: &Tables) -> Vec<Viol
     let foreign = book.foreign_events.iter().filter(|(_, is_stored)| **is_stored).map(|(number, _)| EventKey::foreign(*number));
     let acknowledged =
         book.requests.iter().filter(|(_, sent)| !sent.acknowledged.is_empty()).flat_map(|(origin, sent)| keys_of(*origin, sent));
+    let altered = rows().filter(|row| row.key.is_some_and(|key| book.was_sent(key) && book.id_of(key) != row.id));
     let unsent = rows().filter(|row| row.key.is_none_or(|key| !book.was_sent(key)));
     [
         Violation::of(Rule::Lost, acknowledged.chain(foreign).filter(|key| !keys.contains_key(key))),
@@ -103,10 +104,7 @@ pub(crate) fn judge(book: &Book, journal: &Journal, tables: &Tables) -> Vec<Viol
         Violation::of(Rule::NotTheFirst, not_the_first(journal, &keys)),
         Violation::of(Rule::Unbalanced, unbalanced(journal, tables)),
         Violation::of(Rule::Quarantine, quarantine(book, journal, tables)),
-        Violation::of(
-            Rule::Altered,
-            rows().filter(|row| row.key.is_some_and(|key| key.counter() != row.counter)).map(|row| text(row.place)),
-        ),
+        Violation::of(Rule::Altered, altered.map(|row| text(row.place))),
         Violation::of(Rule::NotInTheJournal, not_in_the_journal(book, journal)),
         Violation::of(Rule::Refused, &book.refusals),
     ]

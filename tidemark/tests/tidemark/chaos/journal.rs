@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::AsArray;
 use futures::StreamExt;
 use journal::{Delivery, Journal as _};
-use schemas::{Block, IdentityRule, ShardId, block, identity::event_ids};
+use schemas::{Block, ShardId, block};
 use service::settings::Settings;
 
 use super::requests::EventKey;
@@ -46,8 +47,9 @@ impl Journal {
         let place = |index: usize| (delivery.shard.0, delivery.sequence.0, u32::try_from(index).unwrap());
         match Block::decode(&delivery.payload) {
             Ok(events) => {
-                let ids = event_ids(&IdentityRule::default(), &events);
-                self.events.extend((0..events.num_rows()).map(|index| (place(index), ids.value(index).parse().unwrap())));
+                let metadata = events.column_by_name("metadata").unwrap().as_string::<i32>();
+                let key = |metadata: Option<&str>| EventKey::of_metadata(metadata.unwrap()).unwrap();
+                self.events.extend(metadata.iter().enumerate().map(|(index, metadata)| (place(index), key(metadata))));
             }
             Err(block::Error::Foreign) => self.add_foreign(&delivery.payload, place(0)),
             Err(error) => panic!("{error} at {:?}", place(0)),

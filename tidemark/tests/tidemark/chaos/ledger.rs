@@ -1,7 +1,7 @@
 //! What was sent and what was answered, one line each, on disk as it happens; and the same read back by who judges.
 //!
 //! ```text
-//! sent <ms> <request> <origin> <events>
+//! sent <ms> <request> <origin> <events> <ids|plain>
 //! answer <ms> <request> <status, or 0 for none> <positions, or ->
 //! foreign <ms> <number> <event|rubbish> <stored|unknown>
 //! ```
@@ -57,7 +57,8 @@ impl Ledger {
         if open.origins.insert(request.origin) {
             open.counts.events += u64::from(request.events);
         }
-        open.line(&format!("sent {{}} {} {} {}", request.number, request.origin, request.events));
+        let ids = if request.has_ids { "ids" } else { "plain" };
+        open.line(&format!("sent {{}} {} {} {} {ids}", request.number, request.origin, request.events));
     }
 
     /// Notes the answer to a try; status 0 stands for none.
@@ -66,7 +67,9 @@ impl Ledger {
         if (200..300).contains(&status) {
             open.counts.acknowledged += 1;
             open.counts.acknowledged_events += u64::from(request.events);
-            open.latest = Some(EventKey::new(request.origin, request.events - 1));
+            if request.has_ids {
+                open.latest = Some(EventKey::new(request.origin, request.events - 1));
+            }
         }
         open.line(&format!("answer {{}} {} {status} {}", request.number, positions.unwrap_or("-")));
     }
@@ -87,7 +90,7 @@ impl Ledger {
         self.0.borrow().counts
     }
 
-    /// An event of the last request that was acknowledged.
+    /// An event of the last request with ids that was acknowledged.
     pub(crate) fn latest_acknowledged(&self) -> Option<EventKey> {
         self.0.borrow().latest
     }
@@ -111,6 +114,8 @@ impl Open {
 pub(crate) struct Sent {
     /// How many events it has.
     pub(crate) events: u32,
+    /// Whether they have ids of their own.
+    pub(crate) has_ids: bool,
     /// The positions of each 2xx, one for each shard.
     pub(crate) acknowledged: Vec<Vec<Position>>,
 }
@@ -135,10 +140,11 @@ impl Book {
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
-                ["sent", _, request, origin, events] => {
+                ["sent", _, request, origin, events, ids] => {
                     origins.insert(request.to_owned(), number(origin));
-                    let events = u32::try_from(number(events)).expect("requests are small");
-                    book.requests.entry(number(origin)).or_default().events = events;
+                    let sent = book.requests.entry(number(origin)).or_default();
+                    sent.events = u32::try_from(number(events)).expect("requests are small");
+                    sent.has_ids = ids == "ids";
                 }
                 ["answer", _, request, status, positions] => book.note_answer(line, origins[request], status, positions),
                 ["foreign", _, message, "event", outcome] => {
@@ -164,6 +170,15 @@ impl Book {
         }
     }
 
+    /// The id that a reader finds with an event; none when it was sent without one.
+    pub(crate) fn id_of(&self, key: EventKey) -> Option<String> {
+        let has_id = match key.source() {
+            Source::Request { origin, .. } => self.requests.get(&origin).is_some_and(|sent| sent.has_ids),
+            Source::Foreign { .. } => true,
+        };
+        has_id.then(|| key.to_string())
+    }
+
     /// Whether an event was ever on its way.
     pub(crate) fn was_sent(&self, key: EventKey) -> bool {
         match key.source() {
@@ -183,7 +198,7 @@ fn a_ledger_is_read_back_as_it_was_written() {
     let path = folder.path().join("ledger");
     let ledger = Ledger::create(&path);
     let requests = super::requests::Requests::new(1, 0, 5000);
-    let request = Request { number: 9, origin: 4, ..requests.request(0) };
+    let request = Request { number: 9, origin: 4, has_ids: true, ..requests.request(0) };
     ledger.sent(&request);
     ledger.answered(&request, 0, None);
     ledger.sent(&request);
@@ -195,7 +210,7 @@ fn a_ledger_is_read_back_as_it_was_written() {
     assert_eq!(ledger.counts().events, u64::from(request.events), "a second try sends no further events");
     let book = Book::read(&std::fs::read_to_string(&path).unwrap());
     let positions = vec!["0:12".parse().unwrap(), "1:14".parse().unwrap()];
-    assert_eq!(book.requests[&4], Sent { events: request.events, acknowledged: vec![positions] });
+    assert_eq!(book.requests[&4], Sent { events: request.events, has_ids: true, acknowledged: vec![positions] });
     assert_eq!((book.refusals.len(), book.foreign_events[&3], book.rubbish[&4]), (1, true, false));
     assert!(book.was_sent(EventKey::new(4, 0)) && book.was_sent(EventKey::foreign(3)));
     assert!(

@@ -1,6 +1,7 @@
 //! What the load sends: every request is a function of the seed and its number, so a repeat needs no memory.
 //!
-//! One request in ten is an earlier one again: one of the last few, which may still be under way, or any one of the run.
+//! One request in ten is an earlier one again: one of the last few, which may still be under way, or any one of the run. The events of one
+//! request in five have no id, so that all their fields say what is a repeat.
 
 use std::{fmt, fmt::Write as _, str::FromStr};
 
@@ -16,7 +17,8 @@ const EVENTS_PER_REQUEST: f64 = 0.2 * 42.0 + 0.8;
 const NAMES: [&str; 5] = ["product_view", "add_to_cart", "purchase", "search", "page_view"];
 const HOUR_MS: i64 = 3_600_000;
 
-/// Which event: its id is `e<request>.<index>`, or `f<number>` when it did not come through the door.
+/// Which event: its metadata say it as a number, and its id, if it has one, as `e<request>.<index>`, or `f<number>` when it did not come
+/// through the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EventKey(u64);
 
@@ -51,9 +53,14 @@ impl EventKey {
         }
     }
 
-    /// What its metadata holds under `n`.
+    /// What its metadata hold under `n`.
     pub(crate) const fn counter(self) -> u64 {
         self.0
+    }
+
+    /// The event with this metadata; none when there is no number in them.
+    pub(crate) fn of_metadata(metadata: &str) -> Option<Self> {
+        metadata.trim_matches(|character: char| !character.is_ascii_digit()).parse().ok().map(Self)
     }
 }
 
@@ -106,6 +113,8 @@ pub(crate) struct Request {
     pub(crate) origin: u64,
     pub(crate) route: Route,
     pub(crate) events: u32,
+    /// Whether its events have ids of their own.
+    pub(crate) has_ids: bool,
 }
 
 /// All requests of a run.
@@ -130,8 +139,8 @@ impl Requests {
 
     pub(crate) fn request(&self, number: u64) -> Request {
         let origin = self.origin(number);
-        let Shape { route, events } = Shape::draw(&mut self.random(origin));
-        Request { number, origin, route, events }
+        let Shape { route, events, has_ids } = Shape::draw(&mut self.random(origin));
+        Request { number, origin, route, events, has_ids }
     }
 
     /// The JSON to send.
@@ -152,18 +161,17 @@ impl Requests {
     }
 
     fn event(&self, key: EventKey, request: &Request, random: &mut SmallRng) -> String {
-        let (id, counter, user) = (key, key.counter(), random.random_range(0..1000));
+        let id = if request.has_ids { format!(r#""event_id":"{key}","#) } else { String::new() };
+        let (counter, user) = (key.counter(), random.random_range(0..1000));
         let timestamp = self.timestamp_ms(request.origin, random);
         if request.route == Route::PageView {
             let timestamp = if random.random() { format!(r#","timestamp":{timestamp}"#) } else { String::new() };
             return format!(
-                r#"{{"event_id":"{id}","event_type":"page_view","site_id":"chaos","path":"/{user}","user_id":"u{user}","metadata":{{"n":{counter}}}{timestamp}}}"#
+                r#"{{{id}"event_type":"page_view","site_id":"chaos","path":"/{user}","user_id":"u{user}","metadata":{{"n":{counter}}}{timestamp}}}"#
             );
         }
         let name = NAMES[random.random_range(0..NAMES.len())];
-        format!(
-            r#"{{"event_id":"{id}","event_name":"{name}","user_id":"u{user}","timestamp":{timestamp},"channel":"web","metadata":{{"n":{counter}}}}}"#
-        )
+        format!(r#"{{{id}"event_name":"{name}","user_id":"u{user}","timestamp":{timestamp},"channel":"web","metadata":{{"n":{counter}}}}}"#)
     }
 
     /// Mostly now; some hours late, a few some days late.
@@ -194,15 +202,18 @@ impl Requests {
 struct Shape {
     route: Route,
     events: u32,
+    has_ids: bool,
 }
 
 impl Shape {
     fn draw(random: &mut SmallRng) -> Self {
-        match random.random_range(0..100) {
-            0..20 => Self { route: Route::Bulk, events: random.random_range(20..=64) },
-            20..80 => Self { route: Route::Event, events: 1 },
-            _ => Self { route: Route::PageView, events: 1 },
-        }
+        let has_ids = random.random_bool(0.8);
+        let (route, events) = match random.random_range(0..100) {
+            0..20 => (Route::Bulk, random.random_range(20..=64)),
+            20..80 => (Route::Event, 1),
+            _ => (Route::PageView, 1),
+        };
+        Self { route, events, has_ids }
     }
 }
 
@@ -210,6 +221,7 @@ impl Shape {
 fn an_event_is_found_again_by_its_id() {
     for key in [EventKey::new(0, 0), EventKey::new(123_456, 63), EventKey::foreign(7)] {
         assert_eq!(key.to_string().parse(), Ok(key));
+        assert_eq!(EventKey::of_metadata(&format!(r#"{{"n":{}}}"#, key.counter())), Some(key));
     }
     assert!("e1".parse::<EventKey>().is_err() && "x1.1".parse::<EventKey>().is_err() && "e01.1".parse::<EventKey>().is_err());
 }

@@ -2,20 +2,22 @@
 
 use super::{journal::Place, requests::EventKey};
 
-/// What `/sql` is asked.
-pub(crate) const EVENTS_SQL: &str = "SELECT _shard, _sequence, _index, metadata->>'n', event_id FROM events";
+/// What `/sql` is asked. It invents an id for an event that was sent without one, which has 32 characters.
+pub(crate) const EVENTS_SQL: &str =
+    "SELECT _shard, _sequence, _index, metadata->>'n', CASE WHEN length(event_id) < 32 THEN event_id END FROM events";
 /// The same for DuckDB, without its JSON extension.
 pub(crate) const EVENTS_DUCKDB: &str = "SELECT _shard, _sequence, _index, regexp_extract(metadata, '[0-9]+'), event_id FROM events";
 /// For both.
 pub(crate) const QUARANTINE: &str = "SELECT _shard, _sequence, _index FROM quarantine";
 
 /// A row of `events`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) place: Place,
-    /// None: an id that nobody sends.
+    /// By its metadata; none when they are nobody's.
     pub(crate) key: Option<EventKey>,
-    pub(crate) counter: u64,
+    /// None when the event was sent without one.
+    pub(crate) id: Option<String>,
 }
 
 /// What one reader sees.
@@ -38,7 +40,8 @@ fn words(line: &str) -> Vec<&str> {
 
 fn row(line: &str) -> Row {
     let words = words(line);
-    Row { place: place(&words), counter: words[3].parse().unwrap_or(u64::MAX), key: words[4].parse().ok() }
+    let id = Some(words[4]).filter(|id| !id.is_empty() && *id != "NULL").map(str::to_owned);
+    Row { place: place(&words), key: EventKey::of_metadata(words[3]), id }
 }
 
 fn place(words: &[&str]) -> Place {
