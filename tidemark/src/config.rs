@@ -13,7 +13,7 @@ use service::{
     telemetry::LogConfig,
 };
 
-use crate::serve::ServeConfig;
+use crate::{output::print, serve::ServeConfig};
 
 /// What to do with the settings.
 #[derive(Subcommand)]
@@ -30,9 +30,9 @@ pub(crate) fn run(command: ConfigCommand, arguments: SettingArgs) -> anyhow::Res
     check(&settings)?;
     match command {
         ConfigCommand::Check => {
-            println!("the settings are right: {} keys, {} of them set by you", settings.effective().len(), set_by_user(&settings))
+            print(&format!("the settings are right: {} keys, {} of them set by you", settings.effective().len(), set_by_user(&settings)))?
         }
-        ConfigCommand::Show => println!("{}", shown(&settings)),
+        ConfigCommand::Show => print(&shown(&settings))?,
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use self::{
     report::{committed, report},
     sender::Sender,
 };
-use crate::client;
+use crate::{client, output::print};
 
 mod generator;
 mod report;
@@ -64,7 +64,12 @@ pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Re
     let seed = options.seed.unwrap_or_else(|| end.timestamp().unsigned_abs());
     let client = client::client()?;
     client::send(client.get(format!("{url}/livez")), &url).await?;
-    println!("sending {} events of the 24 hours before {} to {} (seed {seed})", HumanCount(options.events), end.format("%F %T UTC"), url);
+    print(&format!(
+        "sending {} events of the 24 hours before {} to {} (seed {seed})",
+        HumanCount(options.events),
+        end.format("%F %T UTC"),
+        url
+    ))?;
     let generator = Generator::new(seed, options.events, end);
     let bar = progress_bar(options.events);
     let sender = Sender { client, url: url.clone(), clock, patience: options.patience, bar: bar.clone() };
@@ -76,12 +81,12 @@ pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Re
     bar.finish_and_clear();
     let accepted: u64 = answers.iter().map(|answer| answer.accepted).sum();
     let rate = accepted as f64 / started.elapsed().as_secs_f64();
-    println!(
+    print(&format!(
         "{} events acknowledged in {:.1} s ({:.0} a second), each on disk before its 2xx",
         HumanCount(accepted),
         started.elapsed().as_secs_f64(),
         rate
-    );
+    ))?;
     let query_url = options.query_url.as_deref().unwrap_or(&url);
     let shown = async {
         report(&sender.client, query_url, end, &answers).await?;

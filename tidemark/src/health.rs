@@ -2,7 +2,7 @@
 
 use service::settings::Settings;
 
-use crate::client;
+use crate::{client, output::print};
 
 /// Prints what the server says of its parts; fails when it is not ready.
 pub(crate) async fn run(url: Option<String>, settings: &Settings) -> anyhow::Result<()> {
@@ -11,6 +11,6 @@ pub(crate) async fn run(url: Option<String>, settings: &Settings) -> anyhow::Res
     let is_ready = answer.status().is_success();
     let body = answer.text().await?;
     anyhow::ensure!(is_ready, "not ready: {body}");
-    println!("{body}");
+    print(&body)?;
     Ok(())
 }

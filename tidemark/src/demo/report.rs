@@ -12,7 +12,7 @@ use serde::Deserialize;
 use service::clock::Clock;
 
 use super::sender::Answer;
-use crate::client;
+use crate::{client, output::print};
 
 /// A little more than the default age of a batch.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(40);
@@ -45,12 +45,12 @@ pub(super) async fn report(client: &Client, url: &str, end: DateTime<Utc>, answe
             ("at_least", positions.clone()),
         ]);
         let metrics: Metrics = client::send(request, url).await?.json().await?;
-        println!("\n{}", table(group_by, &metrics));
+        print(&format!("\n{}", table(group_by, &metrics)))?;
     }
-    println!(
+    print(&format!(
         "\nask more:\n  tidemark sql --url {url} \"SELECT path, count(*) AS views FROM events GROUP BY path ORDER BY views DESC LIMIT 5\""
-    );
-    println!("  curl '{url}/metrics?group_by=hour'");
+    ))?;
+    print(&format!("  curl '{url}/metrics?group_by=hour'"))?;
     Ok(())
 }
 
@@ -62,12 +62,12 @@ pub(super) async fn committed(client: &Client, url: &str, clock: &Clock, answers
         let committed = answer.headers().get("tidemark-committed").and_then(|positions| positions.to_str().ok());
         let reached = positions(committed);
         if wanted.iter().all(|(shard, sequence)| reached.get(shard).is_some_and(|reached| reached >= sequence)) {
-            println!("in the Delta table, for DuckDB and others, {:.1} s after the last answer", started.elapsed().as_secs_f64());
+            print(&format!("in the Delta table, for DuckDB and others, {:.1} s after the last answer", started.elapsed().as_secs_f64()))?;
             return Ok(());
         }
         clock.sleep_until(clock.now() + LOOK_AGAIN).await;
     }
-    println!("not yet in the Delta table; `pipeline.max_age` and `pipeline.max_idle` say when");
+    print("not yet in the Delta table; `pipeline.max_age` and `pipeline.max_idle` say when")?;
     Ok(())
 }
 
