@@ -167,7 +167,8 @@ fn write(bytes: &mut Vec<u8>, schema: &SchemaRef, batches: &[RecordBatch]) -> Re
 fn read(bytes: &mut &[u8], table: &SchemaRef) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let reader = StreamReader::try_new(&mut *bytes, None)?;
     let schema = reader.schema();
-    let batches = reader.map(|batch| batch?.with_schema(SchemaRef::clone(table))).collect::<Result<Vec<_>, _>>()?;
+    let row_batch = |batch: RecordBatch| RecordBatch::try_new(SchemaRef::clone(table), batch.columns().to_vec());
+    let batches = reader.map(|batch| batch.and_then(row_batch)).collect::<Result<Vec<_>, _>>()?;
     Ok((schema, batches))
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct App {
 
 /// A running writer; it ends when it is told to, or is left behind as if it were killed.
 pub(crate) struct RunningWriter {
+    pub(crate) tails: writer::Board,
     tasks: Tasks,
     stop: StopHandle,
 }
@@ -109,9 +110,9 @@ impl App {
         };
         let writer = writer::Writer::build(&self.settings.section("pipeline").unwrap(), parts).await.unwrap();
         let (stop_handle, stop) = Stop::pair();
-        let tasks = Tasks::new();
+        let (tasks, tails) = (Tasks::new(), writer.tails());
         writer.start(&tasks, &stop);
-        RunningWriter { tasks, stop: stop_handle }
+        RunningWriter { tails, tasks, stop: stop_handle }
     }
 
     /// Posts a JSON body and gives status and answer.

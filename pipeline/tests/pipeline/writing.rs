@@ -8,6 +8,7 @@ use journal::{Journal, Memory, Message};
 use schemas::{Sequence, ShardId};
 use serde_json::{Value, json};
 use service::clock::Clock;
+use table::{TailView, Tails};
 
 use crate::app::App;
 
@@ -221,5 +222,39 @@ async fn a_full_journal_releases_what_is_committed_and_takes_more() {
     }
     assert!(app.journal.bounds(ShardId(0)).await.unwrap().first > Sequence(1), "something was released");
     assert_eq!(ids(&app).await, expected(300));
+    writer.stop().await;
+}
+
+#[tokio::test]
+async fn a_tail_with_rows_of_both_tables_goes_over_http_as_it_is() {
+    let app = App::with(memory(), &[("pipeline.max_age", "1h"), ("pipeline.max_idle", "1h")]).await;
+    let writer = app.writer().await;
+    send(&app, 0, 10).await;
+    app.journal.publish(ShardId(0), Message { id: "rubbish".to_owned(), payload: Bytes::from_static(b"rubbish") }).await.unwrap();
+    let reached = async || {
+        let views = writer.tails.views().await.ok()?;
+        (views[0].head == Sequence(2)).then_some(views)
+    };
+    let shown = testkit::until("the tail to reach the journal's end", Duration::from_secs(5), reached).await;
+
+    let listener = service::http::bind("127.0.0.1:0", "pipeline.admin_listen").await.unwrap();
+    let url = format!("http://{}", listener.address());
+    let (_handle, stop) = service::tasks::Stop::pair();
+    let tasks = service::tasks::Tasks::new();
+    let limits = service::settings::Settings::load(service::settings::Sources::default()).unwrap().section("http").unwrap();
+    tasks.spawn("http", service::http::serve(listener, writer.tails.router(), stop, limits));
+    let ask = async |question: String| {
+        let answer = app.client.get(format!("{url}/tail{question}")).send().await.unwrap();
+        TailView::decode_all(&answer.bytes().await.unwrap()).unwrap()
+    };
+    let told = ask(String::new()).await;
+    assert_eq!((told.len(), told[0].head, told[0].tidemark, told[0].run), (1, Sequence(2), Sequence::ZERO, shown[0].run));
+    assert_eq!((&told[0].events, &told[0].quarantined), (&shown[0].events, &shown[0].quarantined));
+    assert_eq!(told[0].events.iter().map(|rows| rows.num_rows()).sum::<usize>(), 10);
+
+    let rest = ask(format!("?shard=0&run={}&after=1", shown[0].run)).await;
+    assert_eq!((rest[0].events.len(), &rest[0].quarantined), (0, &shown[0].quarantined), "only what is above");
+    let other_run = ask("?shard=0&run=1&after=1".to_owned()).await;
+    assert_eq!(other_run[0].events, shown[0].events, "everything, for a reader of another run");
     writer.stop().await;
 }
