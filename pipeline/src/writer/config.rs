@@ -26,7 +26,7 @@ pub struct Config {
 pub struct Dedup {
     /// The fields that identify an event without `event_id`.
     pub identity: IdentityRule,
-    /// The memory for the identities of the hours in use, of all shards together.
+    /// The memory for the identities of the minutes in use, of all shards together.
     pub memory: ByteSize,
 }
 

@@ -1,91 +1,119 @@
 //! Deduplication: the first occurrence in journal order wins, for ever (INVARIANTS I3).
 //!
-//! The index knows every identity of the hours (of event time) in which events arrive. An hour that it does not know is loaded from
-//! the table, which is the index at rest: `missing` names the hours, `learn` takes them, `admit` decides. Hours leave memory least
-//! recently used first, but never while they hold an identity that is not committed yet, for which the table could not be asked.
+//! The index knows every identity of the minutes (of event time) in which events arrive. A minute that it does not know is loaded from
+//! the table, which is the index at rest: `missing` names the minutes, `expect` and `learn` take them, `admit` decides. Minutes leave
+//! memory least recently used first, but never while they hold an identity that is not committed yet, for which the table
+//! could not be asked.
 //!
-//! A repeat carries the event time of the first. Only a time that the server assigned may differ, so such an event is looked
-//! for in every hour in memory, the hour before its own included.
+//! A repeat carries the event time of the first, so its own minute decides. Where the time may differ (the server assigned it, or the
+//! client sent an `event_id` and a new time) everything in memory is looked at, the minutes before its own included.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use arrow::{array::AsArray, datatypes::TimestampMicrosecondType};
-use schemas::Sequence;
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::TimestampMicrosecondType,
+};
+use schemas::{Sequence, raw::Field};
 
-use self::keys::KeySet;
+use self::keys::{KeySet, Tag};
 use super::rows::Identified;
 
-pub(super) mod keys;
+mod keys;
 
-const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
+/// How many minutes before its own must be known for an event whose first occurrence may have another time.
+const LOOK_BACK: i64 = 5;
+/// What a key takes at most, for estimates.
+pub(super) const KEY_BYTES: usize = 24;
 
-/// An hour of event time, in hours since 1970; negative before.
+/// A minute of event time, in minutes since 1970; negative before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Hour(i64);
+pub(super) struct Minute(i64);
 
-impl Hour {
-    /// The hour in which an instant lies.
+impl Minute {
+    /// The minute in which an instant lies.
     pub(super) const fn of(timestamp_us: i64) -> Self {
-        Self(timestamp_us.div_euclid(HOUR_US))
+        Self(timestamp_us.div_euclid(MINUTE_US))
     }
 
-    const fn before(self) -> Self {
-        Self(self.0 - 1)
+    /// This one and the `LOOK_BACK` before it.
+    fn and_before(self) -> impl Iterator<Item = Self> {
+        (self.0 - LOOK_BACK..=self.0).map(Self)
+    }
+
+    /// All minutes from this one to `last`.
+    pub(super) fn to(self, last: Self) -> impl Iterator<Item = Self> {
+        (self.0..=last.0).map(Self)
+    }
+
+    /// Its first and its last microsecond.
+    pub(super) const fn bounds_us(self) -> (i64, i64) {
+        (self.0 * MINUTE_US, self.0 * MINUTE_US + MINUTE_US - 1)
+    }
+
+    fn tag(self) -> Tag {
+        Tag::new(self.0.checked_add(1 << 33).and_then(|tag| u64::try_from(tag).ok()).expect("event times lie in the years 0 to 9999"))
     }
 }
 
-/// The identities of one hour.
+/// What is remembered of a minute whose identities are in memory.
 #[derive(Debug, Default)]
 struct Known {
-    keys: KeySet,
+    keys: usize,
     last_used: u64,
     /// The last message that added a key.
     changed_at: Sequence,
 }
 
-/// The identities of the hours in use.
+/// The identities of the minutes in use.
 #[derive(Debug)]
 pub(super) struct Index {
-    hours: HashMap<Hour, Known>,
+    keys: KeySet,
+    minutes: HashMap<Minute, Known>,
     budget_bytes: usize,
     uses: u64,
 }
 
 impl Index {
     pub(super) fn new(budget_bytes: usize) -> Self {
-        Self { hours: HashMap::new(), budget_bytes, uses: 0 }
+        Self { keys: KeySet::default(), minutes: HashMap::new(), budget_bytes, uses: 0 }
     }
 
-    /// The hours that must be learnt before these events can be judged.
-    pub(super) fn missing(&self, events: &Identified) -> BTreeSet<Hour> {
-        let mut missing = BTreeSet::new();
-        for (timestamp, received_at) in times(events) {
-            let hour = Hour::of(timestamp);
-            let before = (timestamp == received_at).then(|| hour.before());
-            missing.extend(before.into_iter().chain([hour]).filter(|hour| !self.hours.contains_key(hour)));
+    /// The minutes that must be learnt before these events can be judged.
+    pub(super) fn missing(&self, events: &Identified) -> BTreeSet<Minute> {
+        needed(events).into_iter().filter(|minute| !self.minutes.contains_key(minute)).collect()
+    }
+
+    /// From here on these minutes are known: all that the table has of them is learnt next.
+    pub(super) fn expect(&mut self, minutes: &BTreeSet<Minute>) {
+        for minute in minutes {
+            self.minutes.entry(*minute).or_insert_with(|| Known { last_used: self.uses, ..Known::default() });
         }
-        missing
     }
 
-    /// Takes an hour's identities as the table has them.
-    pub(super) fn learn(&mut self, hour: Hour, keys: KeySet) {
-        self.hours.entry(hour).or_insert_with(|| Known { keys, last_used: self.uses, changed_at: Sequence::ZERO });
+    /// Takes one identity as the table has it. Of a minute that is not expected it is let go.
+    pub(super) fn learn(&mut self, minute: Minute, key: u128) {
+        if let Some(known) = self.minutes.get_mut(&minute) {
+            known.keys += usize::from(self.keys.learn(key, minute.tag()));
+        }
     }
 
     /// Which of the events are first occurrences; they are known from now on.
     ///
     /// # Panics
-    /// When an hour is [`missing`](Self::missing): a repeat could pass.
+    /// When a minute is [`missing`](Self::missing): a repeat could pass.
     pub(super) fn admit(&mut self, events: &Identified, sequence: Sequence) -> Vec<bool> {
         self.uses += 1;
+        for minute in needed(events) {
+            self.minutes.get_mut(&minute).expect("missing minutes are learnt first").last_used = self.uses;
+        }
         let mut admitted = Vec::with_capacity(events.identities.len());
-        for ((timestamp, received_at), identity) in times(events).zip(&events.identities) {
-            let key = u128::from_be_bytes(identity.0);
-            let is_elsewhere = timestamp == received_at && self.hours.values().any(|known| known.keys.contains(key));
-            let known = self.hours.get_mut(&Hour::of(timestamp)).expect("missing hours are learnt first");
-            known.last_used = self.uses;
-            let is_first = !is_elsewhere && known.keys.insert(key);
+        for ((minute, _), identity) in minutes(events).zip(&events.identities) {
+            let is_first = self.keys.admit(u128::from_be_bytes(identity.0), minute.tag());
             if is_first {
+                let known = self.minutes.get_mut(&minute).expect("an event's own minute is needed");
+                known.keys += 1;
                 known.changed_at = sequence;
             }
             admitted.push(is_first);
@@ -93,24 +121,76 @@ impl Index {
         admitted
     }
 
-    /// Forgets the hours that were not used for longest, as far as the budget asks and the table can tell them again.
+    /// Above the budget: forgets the minutes that were not used for longest, down to four fifths of it, as far as the table can
+    /// tell them again.
     pub(super) fn shrink(&mut self, tidemark: Sequence) {
-        while self.size_bytes() > self.budget_bytes {
-            let clean = self.hours.iter().filter(|(_, known)| known.changed_at <= tidemark && known.last_used < self.uses);
-            let Some(oldest) = clean.min_by_key(|(_, known)| known.last_used).map(|(hour, _)| *hour) else { return };
-            self.hours.remove(&oldest);
+        if self.size_bytes() <= self.budget_bytes {
+            return;
         }
+        let forgotten = self.least_used(tidemark, self.size_bytes() - self.budget_bytes / 5 * 4);
+        for minute in &forgotten {
+            self.minutes.remove(minute);
+        }
+        if !forgotten.is_empty() {
+            let kept: HashSet<Tag> = self.minutes.keys().map(|minute| minute.tag()).collect();
+            self.keys.retain(|tag| kept.contains(&tag));
+        }
+    }
+
+    /// Committed minutes that were not used for longest, as many as take about `bytes`.
+    fn least_used(&self, tidemark: Sequence, bytes: usize) -> Vec<Minute> {
+        let clean = self.minutes.iter().filter(|(_, known)| known.changed_at <= tidemark && known.last_used < self.uses);
+        let mut clean: Vec<(u64, Minute, usize)> = clean.map(|(minute, known)| (known.last_used, *minute, known.keys)).collect();
+        clean.sort_unstable();
+        let mut excess = bytes;
+        let is_excess = |(_, _, keys): &(u64, Minute, usize)| {
+            let is_excess = excess > 0;
+            excess = excess.saturating_sub(keys * KEY_BYTES + MINUTE_BYTES);
+            is_excess
+        };
+        clean.into_iter().take_while(is_excess).map(|(_, minute, _)| minute).collect()
+    }
+
+    /// What is left of the budget.
+    pub(super) fn room_bytes(&self) -> usize {
+        self.budget_bytes.saturating_sub(self.size_bytes())
     }
 
     /// The memory of all keys.
     pub(super) fn size_bytes(&self) -> usize {
-        self.hours.values().map(|known| known.keys.size_bytes()).sum()
+        self.keys.size_bytes() + self.minutes.len() * MINUTE_BYTES
     }
 }
 
-/// Event time and arrival of each event.
-fn times(events: &Identified) -> impl Iterator<Item = (i64, i64)> {
+/// What a known minute takes beside its keys.
+const MINUTE_BYTES: usize = size_of::<(Minute, Known)>() * 2;
+
+/// The minutes that must be known to judge these events.
+fn needed(events: &Identified) -> BTreeSet<Minute> {
+    let mut needed = BTreeSet::new();
+    let mut last = None;
+    for (minute, may_differ) in minutes(events) {
+        if last.replace((minute, may_differ)) == Some((minute, may_differ)) {
+            continue;
+        }
+        needed.insert(minute);
+        if may_differ {
+            needed.extend(minute.and_before());
+        }
+    }
+    needed
+}
+
+/// The minute of each event, and whether its first occurrence may have another time.
+fn minutes(events: &Identified) -> impl Iterator<Item = (Minute, bool)> {
     let column = |name: &str| events.rows.column_by_name(name).expect("`events` has both times").as_primitive::<TimestampMicrosecondType>();
     let (timestamps, arrivals) = (column("timestamp").values(), column("received_at").values());
-    timestamps.iter().copied().zip(arrivals.iter().copied())
+    let event_ids = events.rows.column_by_name(Field::EventId.name());
+    (0..events.rows.num_rows()).map(move |row| {
+        let has_event_id = event_ids.is_some_and(|ids| ids.is_valid(row));
+        (Minute::of(timestamps[row]), has_event_id || timestamps[row] == arrivals[row])
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,59 +1,66 @@
-//! The identities of past hours, from the rows of the table: the index at rest.
+//! The identities of past minutes, from the rows of the table: the index at rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::TimestampMicrosecondType,
 };
-use futures::TryStreamExt;
-use schemas::{IdentityRule, raw::Field};
-use table::{DataFile, Error, Snapshot, Table};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use schemas::{IdentityRule, identity, raw::Field};
+use table::{DataFile, Error, Table};
+use tokio::task::spawn_blocking;
 
-use super::dedup::{Hour, keys::KeySet};
+use super::dedup::Minute;
+
+pub(super) use self::reading::Reading;
+
+mod reading;
+
+/// Files that are read at the same time: most of the wait is the store's.
+const FILES_AT_ONCE: usize = 8;
+/// Batches of rows that are hashed at the same time.
+const BATCHES_AT_ONCE: usize = 2;
 
 /// Asks the table who was there.
 #[derive(Clone)]
 pub(super) struct History {
     events: Table,
-    rule: IdentityRule,
-    columns: Vec<&'static str>,
+    rule: Arc<IdentityRule>,
+    columns: Arc<[&'static str]>,
 }
+
+/// Identities and their minutes.
+pub(super) type Keys = Vec<(Minute, u128)>;
 
 impl History {
     pub(super) fn new(events: Table, rule: IdentityRule) -> Self {
         let mut columns = vec![Field::EventId.name(), Field::Timestamp.name(), "received_at"];
         columns.extend(rule.fields().iter().map(|field| field.name()).filter(|name| *name != Field::Timestamp.name()));
-        Self { events, rule, columns }
+        Self { events, rule: Arc::new(rule), columns: columns.into() }
     }
 
-    /// The identities of each of these hours, in one pass over the files that may have rows in any of them.
+    /// The identities of all rows in the minutes of a reading; each file is read once, and of it only the pages that may matter.
     ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub(super) async fn load(&self, snapshot: &Snapshot, hours: &BTreeSet<Hour>) -> Result<BTreeMap<Hour, KeySet>, Error> {
-        let mut known: BTreeMap<Hour, KeySet> = hours.iter().map(|hour| (*hour, KeySet::default())).collect();
-        for file in snapshot.files().iter().filter(|file| may_touch(file, hours)) {
-            let mut batches = self.events.read(file, &self.columns).await?;
-            while let Some(batch) = batches.try_next().await? {
-                self.collect(&batch, &mut known);
-            }
-        }
-        Ok(known)
+    /// The stream fails when the table cannot be read.
+    pub(super) fn read(&self, reading: &Reading) -> impl Stream<Item = Result<Keys, Error>> + Send + use<> {
+        let (minutes, ranges): (_, Arc<[_]>) = (Arc::new(reading.minutes().clone()), reading.ranges_us().into());
+        let (this, hasher) = (self.clone(), self.clone());
+        let open = move |file: DataFile| {
+            let (this, ranges) = (this.clone(), Arc::clone(&ranges));
+            async move { this.events.read_between(&file, &this.columns, &ranges).await }
+        };
+        let batches = stream::iter(reading.files().to_vec()).map(open).buffered(FILES_AT_ONCE).try_flatten_unordered(FILES_AT_ONCE);
+        let hash = move |batch: RecordBatch| {
+            let (hasher, minutes) = (hasher.clone(), Arc::clone(&minutes));
+            async move { Ok(spawn_blocking(move || hasher.keys(&batch, &minutes)).await.expect("hashing does not panic")) }
+        };
+        batches.map_ok(hash).try_buffered(BATCHES_AT_ONCE)
     }
 
-    fn collect(&self, batch: &RecordBatch, known: &mut BTreeMap<Hour, KeySet>) {
-        let timestamps = batch.column_by_name("timestamp").expect("every file has event times").as_primitive::<TimestampMicrosecondType>();
-        for (row, timestamp) in timestamps.values().iter().enumerate() {
-            if let Some(keys) = known.get_mut(&Hour::of(*timestamp)) {
-                keys.insert(u128::from_be_bytes(schemas::identity::of_row(&self.rule, batch, row).0));
-            }
-        }
+    fn keys(&self, batch: &RecordBatch, minutes: &BTreeSet<Minute>) -> Keys {
+        let times = batch.column_by_name("timestamp").expect("every file has event times").as_primitive::<TimestampMicrosecondType>();
+        let rows = times.values().iter().map(|us| Minute::of(*us)).enumerate().filter(|(_, minute)| minutes.contains(minute));
+        rows.map(|(row, minute)| (minute, u128::from_be_bytes(identity::of_row(&self.rule, batch, row).0))).collect()
     }
-}
-
-/// Whether a file may have rows in one of the hours, by the range of times that the Delta log says.
-fn may_touch(file: &DataFile, hours: &BTreeSet<Hour>) -> bool {
-    let Some((first, last)) = file.stats.timestamp else { return true };
-    hours.range(Hour::of(first)..=Hour::of(last)).next().is_some()
 }

@@ -1,7 +1,7 @@
 //! The state of one shard, without I/O: what is committed, what is on its way, what is open, and who was here before.
 //!
 //! ```text
-//! missing -> learn -> push -> [duplicates out] -> open batch -> take_due -> (commit) -> committed
+//! missing -> expect -> learn -> push -> [duplicates out] -> open batch -> take_due -> (commit) -> committed
 //! ```
 //!
 //! The driver does what it is told and says what came of it; on any doubt it drops this state and starts a new one from the table.
@@ -15,7 +15,8 @@ use table::TailView;
 
 use super::{
     batch::Batch,
-    dedup::{Hour, Index, keys::KeySet},
+    dedup::{Index, Minute},
+    history::Keys,
     open_batch::{Limits, OpenBatch},
     rows::{Identified, Rows},
 };
@@ -45,14 +46,19 @@ impl Shard {
         Self { id, run, tidemark, committing: None, open: OpenBatch::new(limits, tidemark), index: Index::new(dedup_bytes) }
     }
 
-    /// The hours that must be learnt before `rows` can be pushed.
-    pub(super) fn missing(&self, rows: &Rows) -> BTreeSet<Hour> {
+    /// The minutes that must be learnt before `rows` can be pushed.
+    pub(super) fn missing(&self, rows: &Rows) -> BTreeSet<Minute> {
         rows.events.as_ref().map(|events| self.index.missing(events)).unwrap_or_default()
     }
 
-    /// Takes the identities of an hour as the table has them at the tidemark or later.
-    pub(super) fn learn(&mut self, hour: Hour, keys: KeySet) {
-        self.index.learn(hour, keys);
+    /// These minutes are learnt next, each in full, as the table has it at the tidemark or later.
+    pub(super) fn expect(&mut self, minutes: &BTreeSet<Minute>) {
+        self.index.expect(minutes);
+    }
+
+    /// Takes identities of the table.
+    pub(super) fn learn(&mut self, keys: Keys) {
+        keys.into_iter().for_each(|(minute, key)| self.index.learn(minute, key));
     }
 
     /// Takes the rows of the next delivery, without those that were there before.
@@ -61,7 +67,7 @@ impl Shard {
     /// When Arrow cannot hold them.
     ///
     /// # Panics
-    /// When it is not the next delivery, or an hour is missing.
+    /// When it is not the next delivery, or a minute is missing.
     pub(super) fn push(&mut self, rows: Rows, now: DateTime<Utc>) -> Result<Admitted, ArrowError> {
         let Rows { sequence, message, events, quarantined } = rows;
         let sent = events.as_ref().map_or(0, |events| events.identities.len());
@@ -122,6 +128,11 @@ impl Shard {
             events: events.cloned().collect(),
             quarantined: quarantined.cloned().collect(),
         }
+    }
+
+    /// The memory that the deduplication may still take.
+    pub(super) fn dedup_room_bytes(&self) -> usize {
+        self.index.room_bytes()
     }
 
     /// The memory of the deduplication.

@@ -3,11 +3,11 @@
 //! Whatever is in doubt (fenced, a store that cannot be read, a panic in a stage) ends the run, and the next run starts from the
 //! table. What no restart can mend (a gap, a recreated stream) ends the task with an error that says so.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use journal::{Bounds, Deliveries, Delivery, Journal, Remedy};
 use schemas::{Sequence, ShardId};
 use service::{clock::Clock, health::Check, tasks::Stop};
@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::{
     committer::{self, Base, Committer},
-    history::History,
+    dedup::Minute,
+    history::{History, Reading},
     open_batch::Limits,
     origin,
     retention::Retention,
@@ -181,17 +182,25 @@ impl Run<'_> {
         }
     }
 
-    /// Takes one delivery; asks the table first about the hours that are not known.
+    /// Takes one delivery; asks the table first about the minutes that are not known.
     async fn take(&mut self, delivery: &Delivery) -> Result<(), Error> {
         let rows = self.writer.reader.read(delivery);
         let missing = self.state.missing(&rows);
         if !missing.is_empty() {
-            for (hour, keys) in self.writer.history.load(self.base.events(), &missing).await? {
-                self.state.learn(hour, keys);
-            }
+            self.learn(missing).await?;
         }
         let admitted = self.state.push(rows, self.writer.clock.now())?;
         count(admitted);
+        Ok(())
+    }
+
+    async fn learn(&mut self, missing: BTreeSet<Minute>) -> Result<(), Error> {
+        let reading = Reading::plan(self.base.events().files(), missing, self.state.dedup_room_bytes());
+        self.state.expect(reading.minutes());
+        let mut keys = pin!(self.writer.history.read(&reading));
+        while let Some(keys) = keys.try_next().await? {
+            self.state.learn(keys);
+        }
         Ok(())
     }
 

@@ -51,6 +51,18 @@ pub(crate) fn rows(date: EventDate, shard: ShardId, sequence: Sequence) -> Recor
     RecordBatch::try_new(tables::events(), columns).unwrap()
 }
 
+/// Equal rows of [`TODAY`] but for their times, which are a second apart.
+pub(crate) fn a_row_every_second(seconds: i64) -> RecordBatch {
+    let count = usize::try_from(seconds).unwrap();
+    let one = rows(TODAY, SHARD, Sequence(1));
+    let all = take_record_batch(&one, &UInt32Array::from_value(0, count)).unwrap();
+    let Timestamp(start) = TODAY.start();
+    let times = TimestampMicrosecondArray::from_iter_values((0..seconds).map(|second| start + second * 1_000_000)).with_timezone("UTC");
+    let mut columns = all.columns().to_vec();
+    columns[0] = Arc::new(times);
+    RecordBatch::try_new(all.schema(), columns).unwrap()
+}
+
 /// Null, empty, one, two, one that is null, ….
 fn tags() -> ArrayRef {
     let field = Field::new("element", arrow::datatypes::DataType::Utf8, true);

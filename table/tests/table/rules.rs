@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::RecordBatch,
+    array::{AsArray, RecordBatch},
     compute::concat_batches,
-    datatypes::{DataType, Field, Schema},
+    datatypes::{DataType, Field, Schema, TimestampMicrosecondType},
 };
 use futures::{
     TryStreamExt,
@@ -13,13 +13,13 @@ use futures::{
 };
 use object_store::path::Path;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use schemas::{EventDate, Sequence, ShardId, tables};
+use schemas::{EventDate, Sequence, ShardId, Timestamp, tables};
 use table::{CommitError, Error, NewCommit, Snapshot, Table};
 
 use crate::{
     faults::{Fault, faulty},
     lake::Lake,
-    rows::{SHARD, TODAY, bytes, new_commit, read, rows},
+    rows::{SHARD, TODAY, a_row_every_second, bytes, new_commit, read, rows},
 };
 
 pub(crate) async fn racing_creators_create_one_table(lake: Lake) {
@@ -41,6 +41,26 @@ pub(crate) async fn an_existing_table_with_other_columns_is_refused(lake: Lake) 
     let other = Table::open_or_create(&lake.store().await, "events", Arc::new(Schema::new(fields))).await.err().unwrap();
     assert!(matches!(other, Error::SchemaDiffers { .. }), "{other:?}");
     assert!(other.to_string().contains("it has `event_name` string not null where `event_name` long not null is expected"), "{other}");
+}
+
+pub(crate) async fn a_read_between_two_times_skips_the_pages_outside(lake: Lake) {
+    const SECONDS: i64 = 60_000;
+    let table = lake.events().await;
+    let file = table.write(TODAY, &[a_row_every_second(SECONDS)]).await.unwrap();
+    let Timestamp(start) = TODAY.start();
+    let second = |second: i64| start + second * 1_000_000;
+    for (ranges, wanted) in [
+        (vec![(second(0), second(0))], vec![0]),
+        (vec![(second(SECONDS - 1), second(SECONDS))], vec![SECONDS - 1]),
+        (vec![(second(20_000), second(20_002)), (second(50_000), second(50_000))], vec![20_000, 20_001, 20_002, 50_000]),
+        (vec![(second(-9), second(-1)), (second(SECONDS), second(SECONDS + 9))], vec![]),
+    ] {
+        let batches: Vec<RecordBatch> = table.read_between(&file, &["timestamp"], &ranges).await.unwrap().try_collect().await.unwrap();
+        let read: Vec<i64> =
+            batches.iter().flat_map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()).collect();
+        assert!(wanted.iter().all(|wanted| read.contains(&second(*wanted))), "{ranges:?}");
+        assert!(read.len() <= wanted.len() * 16 * 1024, "{ranges:?}: {} rows", read.len());
+    }
 }
 
 pub(crate) async fn rows_come_back_as_written(lake: Lake) {

@@ -32,7 +32,7 @@ pub(super) enum Violation {
         table: &'static str,
         files: [Arc<str>; 2],
     },
-    #[error("{position} is the same event as {first}, in the same hour; it should have been folded")]
+    #[error("{position} is the same event as {first}, in the same minute of event time; it should have been folded")]
     SameEvent {
         #[serde(serialize_with = "text")]
         position: Position,

@@ -1,6 +1,6 @@
 //! Who is the same event as whom: an item that is nowhere must repeat an earlier row, and no row may.
 //!
-//! Repeats are folded by hour of event time, so one day of rows at a time is enough to see two rows that are one event.
+//! A repeat carries the event time of the first, so one day of rows at a time is enough to see two rows that are one event.
 
 use arrow::{
     array::{AsArray, RecordBatch},
@@ -14,7 +14,8 @@ use super::{
     findings::{Findings, Violation},
 };
 
-const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
+const MINUTES_OF_DAY: i64 = 24 * 60;
 
 /// An item that is no row and not in quarantine: 48 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ struct Row {
     identity: Identity,
     shard: ShardId,
     /// Of the day.
-    hour: u8,
+    minute: u16,
     sequence: u64,
     index: u32,
 }
@@ -45,7 +46,7 @@ pub(super) struct Repeats {
 
 impl Row {
     fn is_same_event(&self, other: &Self) -> bool {
-        (self.shard, self.identity, self.hour) == (other.shard, other.identity, other.hour)
+        (self.shard, self.identity, self.minute) == (other.shard, other.identity, other.minute)
     }
 
     fn position(&self) -> Position {
@@ -76,7 +77,7 @@ impl Repeats {
         Ok(self.nowhere)
     }
 
-    /// No two rows of an hour are the same event.
+    /// No two rows of a minute are the same event.
     fn end_day(&mut self, findings: &mut Findings) {
         self.day.sort_unstable();
         for rows in self.day.chunk_by(Row::is_same_event) {
@@ -97,8 +98,9 @@ impl Repeats {
         for row in 0..batch.num_rows() {
             let identity = identity::of_row(rule, batch, row);
             let Ok(shard) = u16::try_from(shards[row]).map(ShardId) else { continue };
-            let hour = times[row].div_euclid(HOUR_US).rem_euclid(24).to_le_bytes()[0];
-            let row = Row { identity, shard, hour, sequence: sequences[row].unsigned_abs(), index: indices[row].unsigned_abs() };
+            let minute = times[row].div_euclid(MINUTE_US).rem_euclid(MINUTES_OF_DAY);
+            let minute = u16::try_from(minute).expect("a day has 1,440 minutes");
+            let row = Row { identity, shard, minute, sequence: sequences[row].unsigned_abs(), index: indices[row].unsigned_abs() };
             let from = self.nowhere.partition_point(|repeat| repeat.identity < identity);
             for repeat in self.nowhere[from..].iter_mut().take_while(|repeat| repeat.identity == identity) {
                 repeat.is_repeat |= shard != repeat.position.shard || row.position() < repeat.position;
@@ -108,7 +110,7 @@ impl Repeats {
     }
 }
 
-/// What the identity of a row is made of, its hour and its place.
+/// What the identity of a row is made of, its minute and its place.
 fn columns(rule: &IdentityRule) -> Vec<&'static str> {
     let mut columns = vec!["_shard", "_sequence", "_index", "received_at", Field::Timestamp.name(), Field::EventId.name()];
     columns.extend(rule.fields().iter().filter(|field| **field != Field::Timestamp).map(|field| field.name()));

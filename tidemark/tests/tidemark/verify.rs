@@ -253,7 +253,7 @@ async fn two_rows_that_are_one_event_are_refused() {
     good(&tidemark.command(&["verify"]).output().unwrap());
     // By a rule that the pipeline did not have, two of the rows are one event.
     let output = tidemark.command(&["verify"]).args(["--set", "dedup.identity=event_name"]).output().unwrap();
-    assert_refused(&output, &["  0:3:0 is the same event as 0:1:0, in the same hour"]);
+    assert_refused(&output, &["  0:3:0 is the same event as 0:1:0, in the same minute"]);
     assert!(text(&output.stderr).starts_with("error: 1 violation"), "{}", text(&output.stdout));
 }
 

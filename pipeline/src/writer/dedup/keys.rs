@@ -1,68 +1,133 @@
-//! A set of 128-bit identities in 18 to 23 bytes each.
+//! A set of identities, each with the minute of event time in which it was first seen, in 18 to 23 bytes each.
 //!
-//! Open addressing with linear probing over one array, which grows by a fifth when it is 85 % full: between 71 % and 85 % of its
-//! 16-byte slots are in use. Identities are hashes already, so the upper half says the slot. Zero marks a free slot.
+//! A slot of 16 bytes holds 94 bits of the identity and 34 bits of the minute, so that one look finds an identity whatever its
+//! minute, and a minute can be forgotten. (Among 10^9 identities two share 94 bits with a probability of 2.5 in 10^11.)
+//! Open addressing with linear probing; the set is cut into parts that grow one at a time, each by a fifth when it is 85 % full:
+//! between 71 % and 85 % of its slots are in use, and growing never needs much more memory. Identities are hashes already,
+//! so their upper bits say the part and the slot. Zero marks a free slot; no tag is zero.
 
-const MIN_SLOTS: usize = 16;
+use std::iter;
 
-/// A set of identities.
-#[derive(Clone, Debug, Default)]
+const PARTS: usize = 256;
+const MIN_SLOTS: usize = 4;
+const TAG_BITS: u32 = 34;
+const TAG: u128 = (1 << TAG_BITS) - 1;
+
+/// A minute as a slot has it: never zero, below 2^34.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::writer) struct Tag(u64);
+
+impl Tag {
+    /// # Panics
+    /// When it does not fit.
+    pub(in crate::writer) fn new(tag: u64) -> Self {
+        assert!(tag > 0 && u128::from(tag) <= TAG, "`{tag}` is no tag");
+        Self(tag)
+    }
+}
+
+fn tagged(key: u128, tag: Tag) -> u128 {
+    key & !TAG | u128::from(tag.0)
+}
+
+/// A set of identities with their minutes.
+#[derive(Clone, Debug)]
 pub(in crate::writer) struct KeySet {
-    slots: Vec<u128>,
-    used: usize,
-    has_zero: bool,
+    parts: Vec<Part>,
+}
+
+impl Default for KeySet {
+    fn default() -> Self {
+        Self { parts: vec![Part::default(); PARTS] }
+    }
 }
 
 impl KeySet {
-    /// True when the key was not there before.
-    pub(in crate::writer) fn insert(&mut self, key: u128) -> bool {
-        if key == 0 {
-            return !std::mem::replace(&mut self.has_zero, true);
-        }
-        if (self.used + 1) * 20 > self.slots.len() * 17 {
-            self.grow();
-        }
-        let slot = self.find(key);
-        let is_new = self.slots[slot] == 0;
-        if is_new {
-            self.slots[slot] = key;
-            self.used += 1;
-        }
-        is_new
+    /// Adds the identity unless it is there, under whatever tag. True when it was not.
+    pub(in crate::writer) fn admit(&mut self, key: u128, tag: Tag) -> bool {
+        self.part(key).insert(tagged(key, tag), |slot| slot & !TAG == key & !TAG)
     }
 
-    pub(in crate::writer) fn contains(&self, key: u128) -> bool {
-        if key == 0 { self.has_zero } else { !self.slots.is_empty() && self.slots[self.find(key)] == key }
+    /// Adds the identity under this tag. True when it was not there under this tag.
+    pub(in crate::writer) fn learn(&mut self, key: u128, tag: Tag) -> bool {
+        let wanted = tagged(key, tag);
+        self.part(key).insert(wanted, |slot| slot == wanted)
+    }
+
+    /// Forgets every identity whose tag is not kept.
+    pub(in crate::writer) fn retain(&mut self, is_kept: impl Fn(Tag) -> bool) {
+        for part in &mut self.parts {
+            part.retain(|slot| is_kept(Tag(u64::try_from(slot & TAG).expect("a tag has 34 bits"))));
+        }
     }
 
     pub(in crate::writer) fn size_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u128>()
+        self.parts.iter().map(|part| size_of::<Part>() + part.slots.capacity() * size_of::<u128>()).sum()
     }
 
-    /// The slot of a key, or the free one where it belongs. There is always a free one.
-    fn find(&self, key: u128) -> usize {
+    fn part(&mut self, key: u128) -> &mut Part {
+        &mut self.parts[usize::from(key.to_be_bytes()[0])]
+    }
+}
+
+/// The identities that begin with the same byte.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    slots: Vec<u128>,
+    used: usize,
+}
+
+impl Part {
+    /// Adds a slot unless there is one that counts as the same. True when there was none.
+    fn insert(&mut self, slot: u128, is_same: impl Fn(u128) -> bool) -> bool {
+        self.make_room();
+        self.put(slot, is_same)
+    }
+
+    fn put(&mut self, slot: u128, is_same: impl Fn(u128) -> bool) -> bool {
+        let mut places = self.places(slot);
+        let (place, found) = places.find(|(_, found)| *found == 0 || is_same(*found)).expect("there always is a free slot");
+        drop(places);
+        if found == 0 {
+            self.slots[place] = slot;
+            self.used += 1;
+        }
+        found == 0
+    }
+
+    /// The slots in which a key may stand, from the one where it belongs; the first free one ends the search.
+    fn places(&self, key: u128) -> impl Iterator<Item = (usize, u128)> + '_ {
         let slots = self.slots.len();
         #[expect(clippy::cast_possible_truncation, reason = "the product's upper half is below the number of slots")]
-        let mut slot = (((key >> 64) * slots as u128) >> 64) as usize;
-        while self.slots[slot] != 0 && self.slots[slot] != key {
-            slot = if slot + 1 == slots { 0 } else { slot + 1 };
-        }
-        slot
+        let first = ((((key << 8) >> 64) * slots as u128) >> 64) as usize;
+        (first..slots).chain(0..first).map(|place| (place, self.slots[place]))
     }
 
-    fn grow(&mut self) {
-        let slots = MIN_SLOTS.max(self.slots.len() + self.slots.len() / 5);
-        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
-        for key in old.into_iter().filter(|key| *key != 0) {
-            let slot = self.find(key);
-            self.slots[slot] = key;
+    fn make_room(&mut self) {
+        if (self.used + 1) * 20 > self.slots.len() * 17 {
+            self.resize(MIN_SLOTS.max(self.slots.len() + (self.slots.len() / 5).max(1)), |_| true);
+        }
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(u128) -> bool) {
+        let kept = self.slots.iter().filter(|slot| **slot != 0 && is_kept(**slot)).count();
+        if kept < self.used {
+            self.resize(if kept == 0 { 0 } else { MIN_SLOTS.max(kept * 5 / 4 + 1) }, is_kept);
+        }
+    }
+
+    fn resize(&mut self, slots: usize, is_kept: impl Fn(u128) -> bool) {
+        let old = std::mem::replace(&mut self.slots, iter::repeat_n(0, slots).collect());
+        self.used = 0;
+        for slot in old.into_iter().filter(|slot| *slot != 0 && is_kept(*slot)) {
+            self.put(slot, |_| false);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use super::*;
 
@@ -73,24 +138,53 @@ mod tests {
         u128::from_be_bytes(bytes)
     }
 
+    /// Spread keys, keys that want the same slot, and the ends of the range.
+    fn keys() -> Vec<u128> {
+        let crowded = (0..500u128).map(|low| (u128::MAX << 64) | (low << TAG_BITS));
+        (0..5000).map(key).chain(crowded).chain([0, u128::MAX]).collect()
+    }
+
     #[test]
-    fn it_is_a_set_also_with_zero_and_with_keys_that_want_one_slot() {
-        let crowded = (0..500u128).map(|low| (u128::MAX << 64) | low);
-        let all: Vec<u128> = (0..5000).map(key).chain(crowded).chain([0, 1, u128::MAX]).collect();
+    fn an_identity_is_admitted_once_whatever_its_minute() {
         let (mut ours, mut model) = (KeySet::default(), HashSet::new());
-        for key in all.iter().chain(&all) {
-            assert_eq!(ours.contains(*key), model.contains(key));
-            assert_eq!(ours.insert(*key), model.insert(*key));
+        for (number, key) in (0..).zip(keys().iter().chain(&keys())) {
+            assert_eq!(ours.admit(*key, Tag::new(1 + number % 7)), model.insert(key & !TAG));
+        }
+    }
+
+    #[test]
+    fn what_is_learnt_under_two_minutes_outlives_one_of_them() {
+        let mut ours = KeySet::default();
+        for key in keys() {
+            assert!(ours.learn(key, Tag::new(1)) && ours.learn(key, Tag::new(2)) && !ours.learn(key, Tag::new(1)));
+        }
+        ours.retain(|tag| tag == Tag::new(2));
+        assert!(keys().into_iter().all(|key| !ours.admit(key, Tag::new(1))));
+        ours.retain(|_| false);
+        assert!(keys().into_iter().all(|key| ours.admit(key, Tag::new(1))));
+    }
+
+    #[test]
+    fn forgetting_a_minute_forgets_nothing_else() {
+        let (mut ours, mut model) = (KeySet::default(), HashMap::new());
+        for number in 0..20_000 {
+            let tag = Tag::new(1 + number % 11);
+            ours.admit(key(number), tag);
+            model.insert(number, tag);
+        }
+        ours.retain(|tag| tag != Tag::new(4));
+        for (number, tag) in model {
+            assert_eq!(ours.admit(key(number), tag), tag == Tag::new(4));
         }
     }
 
     #[test]
     fn a_key_takes_at_most_24_bytes_at_any_size() {
         let mut keys = KeySet::default();
-        for number in 0..300_000u64 {
-            keys.insert(key(number));
+        for number in 0..1_000_000u64 {
+            keys.admit(key(number), Tag::new(1));
             let count = usize::try_from(number).unwrap() + 1;
-            assert!(count < 1000 || keys.size_bytes() <= count * 24, "{} bytes for {count} keys", keys.size_bytes());
+            assert!(count < 50_000 || count % 1000 > 0 || keys.size_bytes() <= count * 24, "{} bytes for {count} keys", keys.size_bytes());
         }
     }
 }

@@ -13,7 +13,7 @@ use schemas::Identity;
 use super::*;
 
 const LIMITS: Limits = Limits { rows: 8, bytes: usize::MAX, age: Duration::from_secs(30), idle: Duration::from_secs(30) };
-const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -45,17 +45,22 @@ fn messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
     proptest::collection::vec(proptest::collection::vec(0..40u8, 0..6), 1..60)
 }
 
-/// What a number's event is: it lies in one of five hours, two of them before 1970.
+/// What a number's event is: it lies in one of five minutes, two of them before 1970.
 fn rows(sequence: u64, events: &[u8]) -> Rows {
     let times =
-        TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| (i64::from(event % 5) - 2) * HOUR_US + i64::from(*event)));
-    let arrivals = TimestampMicrosecondArray::from_value(HOUR_US * 100, events.len());
+        TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| (i64::from(event % 5) - 2) * MINUTE_US + i64::from(*event)));
+    let arrivals = TimestampMicrosecondArray::from_value(MINUTE_US * 100, events.len());
     let sequences = Int64Array::from_value(i64::try_from(sequence).unwrap(), events.len());
     let columns: [(&str, Arc<dyn Array>); 3] =
         [("timestamp", Arc::new(times)), ("received_at", Arc::new(arrivals)), ("_sequence", Arc::new(sequences))];
     let identities = events.iter().map(|event| Identity([*event; 16])).collect();
     let events = (!events.is_empty()).then(|| Identified { rows: RecordBatch::try_from_iter(columns).unwrap(), identities });
     Rows { sequence: Sequence(sequence), message: bytes::Bytes::new(), events, quarantined: None }
+}
+
+/// The identity of the event that has this time.
+fn identity(time: i64) -> u128 {
+    u128::from_be_bytes([u8::try_from(time.rem_euclid(MINUTE_US)).unwrap(); 16])
 }
 
 /// (sequence, event time) of each row.
@@ -103,14 +108,10 @@ impl World {
     fn deliver(&mut self) {
         let Some(events) = self.messages.get(self.next) else { return };
         let rows = rows(self.next as u64 + 1, events);
-        for hour in self.shard.missing(&rows) {
-            let mut known = KeySet::default();
-            let stored = keys(&self.table).into_iter().filter(|(_, time)| Hour::of(*time) == hour);
-            stored.for_each(|(_, time)| {
-                known.insert(u128::from_be_bytes([u8::try_from(time.rem_euclid(HOUR_US)).unwrap(); 16]));
-            });
-            self.shard.learn(hour, known);
-        }
+        let missing = self.shard.missing(&rows);
+        self.shard.expect(&missing);
+        let stored = keys(&self.table).into_iter().map(|(_, time)| (Minute::of(time), identity(time))).collect();
+        self.shard.learn(stored);
         self.shard.push(rows, DateTime::UNIX_EPOCH).unwrap();
         self.next += 1;
     }
@@ -142,7 +143,7 @@ impl World {
         let reach = self.next.max(usize::try_from(self.tidemark.0).unwrap());
         let mut first = BTreeMap::new();
         for (sequence, events) in (1..).zip(&self.messages[..reach]) {
-            for time in events.iter().map(|event| (i64::from(event % 5) - 2) * HOUR_US + i64::from(*event)) {
+            for time in events.iter().map(|event| (i64::from(event % 5) - 2) * MINUTE_US + i64::from(*event)) {
                 first.entry(time).or_insert(sequence);
             }
         }
@@ -153,7 +154,7 @@ impl World {
 }
 
 fn shard(tidemark: Sequence) -> Shard {
-    // A budget of a few hundred bytes: hours are forgotten and learnt again all the time.
+    // A budget of a few hundred bytes: minutes are forgotten and learnt again all the time.
     Shard::new(ShardId(0), 1, tidemark, LIMITS, 600)
 }
 
