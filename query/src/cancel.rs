@@ -4,10 +4,7 @@
 //! query gets a check above each join and below its inputs: once the query's [`Cancel`] is given, the next batch that passes is
 //! an error instead. What remains is the work on one batch.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use datafusion::{
     common::{
@@ -26,19 +23,25 @@ use datafusion::{
     },
 };
 use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
 
 /// The signal that ends one query. Clones are the same signal.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cancel(Arc<AtomicBool>);
+pub(crate) struct Cancel(CancellationToken);
 
 impl Cancel {
     /// Ends the query.
     pub(crate) fn give(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 
     fn is_given(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_cancelled()
+    }
+
+    /// Waits until it is given.
+    pub(crate) async fn given(&self) {
+        self.0.cancelled().await;
     }
 }
 

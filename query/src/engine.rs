@@ -85,34 +85,40 @@ impl Engine {
     /// Runs work on the queries' threads to its end, or ends it after `limit`.
     ///
     /// # Errors
-    /// Those of the work; [`Error::TimedOut`].
+    /// Those of the work; [`Error::TimedOut`]; [`Error::Cancelled`].
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         limit: Duration,
         cancel: Cancel,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
+        let deadline = Deadline::after(limit, cancel.clone());
         let mut task = self.spawn(cancel, work);
-        Deadline::after(limit).keep(&mut task.handle).await?.map_err(Error::Panicked)?
+        deadline.keep(&mut task.handle).await?.map_err(Error::Panicked)?
     }
 }
 
-/// When a query must have ended.
-#[derive(Clone, Copy, Debug)]
+/// When a query must have ended: at an instant, or when it is cancelled.
+#[derive(Clone, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
     limit: Duration,
+    cancel: Cancel,
 }
 
 impl Deadline {
-    /// `limit` from now.
-    pub(crate) fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
+    /// `limit` from now, or when it is cancelled.
+    pub(crate) fn after(limit: Duration, cancel: Cancel) -> Self {
+        Self { at: Instant::now() + limit, limit, cancel }
     }
 
     /// Waits for work, but not beyond the deadline.
-    pub(crate) async fn keep<T>(self, work: impl Future<Output = T>) -> Result<T, Error> {
-        timeout_at(self.at, work).await.map_err(|_elapsed| Error::TimedOut { after: self.limit })
+    pub(crate) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.cancel.given() => Err(Error::Cancelled),
+            ended = timeout_at(self.at, work) => ended.map_err(|_elapsed| Error::TimedOut { after: self.limit }),
+        }
     }
 }
 

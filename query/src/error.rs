@@ -30,6 +30,12 @@ pub(crate) enum Error {
     /// Ask for less.
     #[error("the query did not end within {after:?}")]
     TimedOut { after: Duration },
+    /// Somebody ended it with `DELETE /sql/{query_id}`.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// Ask again when another query has ended.
+    #[error("{most} queries are running")]
+    TooMany { most: usize },
     /// Ask for less, or give queries more memory.
     #[error("the memory for queries is used up")]
     OutOfMemory(#[source] DataFusionError),
@@ -100,6 +106,14 @@ impl Error {
                     "the query was stopped after {after:?}; ask about a shorter time range or with a filter, or raise `query.timeout`"
                 );
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "query_timeout", detail).with_retry_after(RETRY_AFTER_SECONDS)
+            }
+            Self::Cancelled => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "query_cancelled", "the query was ended by `DELETE /sql/{query_id}`")
+            }
+            Self::TooMany { most } => {
+                let detail =
+                    format!("{most} SQL queries are running, and `query.max_queries` allows no more; ask again when one has ended");
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_queries", detail).with_retry_after(RETRY_AFTER_SECONDS)
             }
             Self::OutOfMemory(_) => {
                 let detail = "the query needs more memory than `query.memory` leaves it; ask about a shorter time range, group by less, use `approx_distinct` or `uniques=approx`, or raise the setting";

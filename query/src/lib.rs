@@ -20,6 +20,7 @@ use service::{
 use table::{Store, Tails};
 use tokio::time::{Instant, timeout};
 
+mod bounded;
 mod buckets;
 mod cancel;
 mod cut;
@@ -34,6 +35,7 @@ mod pruning;
 mod reply;
 mod session;
 mod sql;
+mod statements;
 mod stats;
 mod suggest;
 
@@ -44,6 +46,7 @@ use crate::{
     engine::Engine,
     error::Error,
     session::Sessions,
+    statements::Statements,
 };
 
 /// How often the tables are looked at when nobody asks.
@@ -68,6 +71,8 @@ pub struct Config {
     pub max_rows: usize,
     /// Longest statement.
     pub max_sql: ByteSize,
+    /// Most SQL queries at the same time.
+    pub max_queries: usize,
     /// Threads that run queries; 0 = one for each core.
     pub threads: usize,
 }
@@ -105,6 +110,7 @@ struct Shared {
     lake: Lake,
     sessions: Sessions,
     engine: Engine,
+    statements: Arc<Statements>,
     clock: Clock,
     tables: Check,
     max_rows: usize,
@@ -123,17 +129,19 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
         Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
     tables.up();
     let (max_rows, max_sql_bytes) = (config.max_rows, config.max_sql.as_usize());
-    Ok(Query(Arc::new(Shared { lake, sessions, engine, clock: parts.clock, tables, max_rows, max_sql_bytes })))
+    let statements = Statements::new(config.max_queries);
+    Ok(Query(Arc::new(Shared { lake, sessions, engine, statements, clock: parts.clock, tables, max_rows, max_sql_bytes })))
 }
 
 impl Query {
-    /// `GET /metrics`, `GET /stats`, `POST /sql` and `GET /sql`.
+    /// `GET /metrics`, `GET /stats`, `POST /sql`, `GET /sql` and `DELETE /sql/{query_id}`.
     pub fn router(&self) -> Router {
         let body = DefaultBodyLimit::max(self.max_sql_bytes() + sql::MAX_PARAMETERS_BYTES);
         Router::new()
             .route("/metrics", routing::get(metrics::get))
             .route("/stats", routing::get(stats::get))
             .route("/sql", routing::post(sql::post).get(sql::get).layer(body))
+            .route("/sql/{query_id}", routing::delete(sql::cancel))
             .with_state(self.clone())
     }
 
@@ -167,6 +175,10 @@ impl Query {
 
     fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    fn statements(&self) -> &Arc<Statements> {
+        &self.0.statements
     }
 
     fn now(&self) -> Timestamp {

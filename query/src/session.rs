@@ -27,6 +27,7 @@ use datafusion::{
 use schemas::{IdentityRule, raw::Field, tables};
 
 use crate::{
+    bounded,
     cancel::{Cancel, physical_rules},
     cut::Cut,
     event_id::event_id,
@@ -65,6 +66,7 @@ impl Sessions {
             .with_table_function_list(SessionStateDefaults::default_table_functions())
             .build();
         datafusion_functions_json::register_all(&mut template)?;
+        bounded::register_all(&mut template)?;
         Ok(Self { template, rule })
     }
 

@@ -6,17 +6,19 @@
 
 use axum::{
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::{HeaderMap, Uri},
+    extract::{Path, State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
+use service::problem::Problem;
 
 use self::request::{Limits, SqlRequest};
-use crate::{Query, error::Error};
+use crate::{Query, error::Error, statements::QueryId};
 
 mod answer;
 mod depth;
 mod encode;
+mod expansion;
 mod fault;
 mod format;
 mod gate;
@@ -37,13 +39,22 @@ pub(crate) async fn post(
 ) -> Result<Response, Error> {
     let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
     let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
-    answer::answer(query, request).await
+    answer::answer(query, request, QueryId::of(&headers)?).await
 }
 
 /// `GET /sql?q=`.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
     let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
-    answer::answer(query, request).await
+    answer::answer(query, request, QueryId::of(&headers)?).await
+}
+
+/// `DELETE /sql/{query_id}`.
+pub(crate) async fn cancel(State(query): State<Query>, Path(query_id): Path<String>) -> Result<StatusCode, Problem> {
+    if query.statements().cancel(&QueryId::named(query_id)) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let detail = "no query of this id is running; it may have ended, or run in another process";
+    Err(Problem::new(StatusCode::NOT_FOUND, "no_such_query", detail))
 }
 
 fn limits(query: &Query) -> Limits {

@@ -18,7 +18,6 @@ use datafusion::{
 };
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::{BadStatement, encode::Encoder, fault, format::Format, gate, plan, request::SqlRequest};
 use crate::{
@@ -28,9 +27,9 @@ use crate::{
     engine::Deadline,
     error::Error,
     reply::{self, X_TRUNCATED},
+    statements::{Place, QueryId, X_QUERY_ID},
 };
 
-const X_QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// How many chunks wait for a slow client.
 const CHUNKS_WAITING: usize = 2;
@@ -45,6 +44,7 @@ struct Running {
     encoder: Encoder,
     cancel: Cancel,
     timing: Timing,
+    _place: Place,
 }
 
 /// Where the time went.
@@ -57,7 +57,7 @@ struct Timing {
 
 /// An answer without its body.
 struct Head {
-    query_id: Uuid,
+    query_id: QueryId,
     format: Format,
     cut: Cut,
     timing: Timing,
@@ -65,30 +65,30 @@ struct Head {
 }
 
 /// Answers a request.
-pub(super) async fn answer(query: Query, request: SqlRequest) -> Result<Response, Error> {
-    let query_id = Uuid::now_v7();
+pub(super) async fn answer(query: Query, request: SqlRequest, query_id: QueryId) -> Result<Response, Error> {
     let limit = query.engine().timeout(request.timeout);
     let format = request.format;
-    tracing::debug!(%query_id, ?format, sql_bytes = request.sql.len(), "query");
-    let cancel = Cancel::default();
+    tracing::debug!(query_id = query_id.as_str(), ?format, sql_bytes = request.sql.len(), "query");
+    let place = query.statements().enter(query_id.clone())?;
+    let cancel = place.cancel();
     match request.max_rows {
         Some(max_rows) => {
-            let work = document(query.clone(), request, max_rows, cancel.clone());
+            let work = document(query.clone(), request, max_rows, place);
             let (cut, timing, is_truncated, body) = query.engine().run(limit, cancel, work).await?;
             Ok(Head { query_id, format, cut, timing, is_truncated }.with(Body::from(body)))
         }
         None => {
-            let deadline = Deadline::after(limit);
-            let work = first_chunk(query.clone(), request, cancel.clone());
+            let deadline = Deadline::after(limit, cancel.clone());
+            let work = first_chunk(query.clone(), request, place);
             let (running, first) = query.engine().run(limit, cancel, work).await?;
-            let head = Head { query_id, format, cut: running.cut.clone(), timing: running.timing, is_truncated: false };
+            let head = Head { query_id: query_id.clone(), format, cut: running.cut.clone(), timing: running.timing, is_truncated: false };
             Ok(head.with(rest(&query, running, first, deadline, query_id)))
         }
     }
 }
 
-async fn run(query: &Query, request: SqlRequest, cancel: Cancel) -> Result<Running, Error> {
-    let began = Instant::now();
+async fn run(query: &Query, request: SqlRequest, place: Place) -> Result<Running, Error> {
+    let (began, cancel) = (Instant::now(), place.cancel());
     let statement = gate::parse(&request.sql)?;
     let cut = query.pin_at_least(&request.at_least).await?;
     let pinned = began.elapsed();
@@ -98,7 +98,7 @@ async fn run(query: &Query, request: SqlRequest, cancel: Cancel) -> Result<Runni
         check_names(&rows.schema())?;
     }
     let encoder = Encoder::new(request.format, &rows.schema())?;
-    Ok(Running { cut, rows, encoder, cancel, timing: Timing { pinned, planned: began.elapsed() - pinned, began } })
+    Ok(Running { cut, rows, encoder, cancel, timing: Timing { pinned, planned: began.elapsed() - pinned, began }, _place: place })
 }
 
 fn check_names(schema: &Schema) -> Result<(), BadStatement> {
@@ -111,8 +111,8 @@ fn check_names(schema: &Schema) -> Result<(), BadStatement> {
 }
 
 /// At most `max_rows` rows as one body, and whether there were more. What waits to be encoded counts as memory of queries.
-async fn document(query: Query, request: SqlRequest, max_rows: usize, cancel: Cancel) -> Result<(Cut, Timing, bool, Bytes), Error> {
-    let mut running = run(&query, request, cancel).await?;
+async fn document(query: Query, request: SqlRequest, max_rows: usize, place: Place) -> Result<(Cut, Timing, bool, Bytes), Error> {
+    let mut running = run(&query, request, place).await?;
     let waiting = MemoryConsumer::new("answer").register(query.engine().memory());
     let mut body = Vec::from(running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?);
     let (mut rows, mut is_truncated) = (0, false);
@@ -163,8 +163,8 @@ impl Running {
 }
 
 /// The header and the first rows: what goes wrong until here is still a clean error.
-async fn first_chunk(query: Query, request: SqlRequest, cancel: Cancel) -> Result<(Running, Vec<Bytes>), Error> {
-    let mut running = run(&query, request, cancel).await?;
+async fn first_chunk(query: Query, request: SqlRequest, place: Place) -> Result<(Running, Vec<Bytes>), Error> {
+    let mut running = run(&query, request, place).await?;
     let header = running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?;
     let first = running.next_chunk().await?;
     Ok((running, [Some(header), first].into_iter().flatten().collect()))
@@ -174,11 +174,12 @@ async fn first_chunk(query: Query, request: SqlRequest, cancel: Cancel) -> Resul
 ///
 /// The deadline is kept on both sides: by the body for a query that computes without waiting, by the task for a client that does
 /// not read.
-fn rest(query: &Query, running: Running, first: Vec<Bytes>, deadline: Deadline, query_id: Uuid) -> Body {
+fn rest(query: &Query, running: Running, first: Vec<Bytes>, deadline: Deadline, query_id: QueryId) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    let of_task = deadline.clone();
     let task = query.engine().spawn(running.cancel.clone(), async move {
-        if let Err(error) = deadline.keep(running.send(&sender)).await.and_then(|sent| sent) {
-            tracing::warn!(%query_id, error = &error as &dyn std::error::Error, "an answer broke off");
+        if let Err(error) = of_task.keep(running.send(&sender)).await.and_then(|sent| sent) {
+            tracing::warn!(query_id = query_id.as_str(), error = &error as &dyn std::error::Error, "an answer broke off");
             // Nobody to tell when the client has gone away.
             let _ = sender.send(Err(error)).await;
         }
@@ -189,11 +190,11 @@ fn rest(query: &Query, running: Running, first: Vec<Bytes>, deadline: Deadline, 
 
 /// The chunks that a task sends, up to its sign that these were all. When it ends without, the last item is an error.
 fn later<T>(receiver: mpsc::Receiver<Chunk>, deadline: Deadline, task: T) -> impl Stream<Item = Result<Bytes, Error>> {
-    stream::unfold(Some((receiver, task)), move |source| async move {
-        let (mut receiver, task) = source?;
+    stream::unfold(Some((receiver, task, deadline)), move |source| async move {
+        let (mut receiver, task, deadline) = source?;
         let next = deadline.keep(receiver.recv()).await.and_then(|chunk| chunk.unwrap_or(Err(Error::BrokenOff)));
         match next {
-            Ok(chunk) => Some((Ok(chunk?), Some((receiver, task)))),
+            Ok(chunk) => Some((Ok(chunk?), Some((receiver, task, deadline)))),
             Err(error) => Some((Err(error), None)),
         }
     })
@@ -207,7 +208,7 @@ impl Head {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.format.content_type()));
         headers.insert(X_TRUNCATED, reply::flag(self.is_truncated));
         let text = |text: String| HeaderValue::try_from(text).expect("ASCII letters, digits and signs are a header value");
-        headers.insert(X_QUERY_ID, text(self.query_id.to_string()));
+        headers.insert(X_QUERY_ID, text(self.query_id.as_str().to_owned()));
         headers.insert(SERVER_TIMING, text(self.timing.to_string()));
         response
     }
@@ -229,7 +230,7 @@ mod tests {
         for chunk in chunks {
             sender.send(chunk).await.unwrap();
         }
-        later(receiver, Deadline::after(limit), sender).collect().await
+        later(receiver, Deadline::after(limit, Cancel::default()), sender).collect().await
     }
 
     #[tokio::test]
@@ -243,7 +244,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel(8);
         sender.send(Ok(Some("a".into()))).await.unwrap();
         drop(sender);
-        let broken: Vec<_> = later(receiver, Deadline::after(Duration::from_secs(5)), ()).collect().await;
+        let broken: Vec<_> = later(receiver, Deadline::after(Duration::from_secs(5), Cancel::default()), ()).collect().await;
         assert!(matches!(&broken[..], [Ok(_), Err(Error::BrokenOff)]), "a panic must not look like the end");
     }
 

@@ -14,7 +14,7 @@ use datafusion::{
 };
 
 use super::{
-    depth,
+    depth, expansion,
     fault::{self, BadStatement},
 };
 
@@ -48,7 +48,10 @@ fn within_depth(statement: Statement) -> Result<Statement, BadStatement> {
         inner = &explain.statement;
     }
     match inner {
-        Statement::Statement(statement) => depth::check(statement)?,
+        Statement::Statement(statement) => {
+            depth::check(statement)?;
+            expansion::check(statement)?;
+        }
         _ => return Err(BadStatement::read_only(&statement.to_string())),
     }
     Ok(statement)
@@ -148,6 +151,13 @@ mod tests {
         let chain = |terms: usize| parse(&format!("SELECT 1{}", "+1".repeat(terms)));
         assert!(chain(400).is_ok());
         assert!(chain(600).unwrap_err().to_string().contains("more than 500 levels"));
+        let doubling = |lines: usize| {
+            let line = |at: usize| format!(", c{} AS (SELECT a.x FROM c{at} a, C{at} b)", at + 1);
+            format!("WITH c0 AS (SELECT 1 AS x){} SELECT * FROM c{lines}", (0..lines).map(line).collect::<String>())
+        };
+        assert!(parse(&doubling(5)).is_ok());
+        assert!(parse(&doubling(30)).unwrap_err().to_string().contains("more than 1000 tables"));
+        assert!(parse("WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 9) SELECT * FROM n, n m").is_ok());
         let union = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(600));
         assert!(parse(&union).unwrap_err().to_string().contains("more than 500 SELECTs"));
     }

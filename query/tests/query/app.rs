@@ -121,6 +121,11 @@ impl TestApp {
         self.client.post(format!("{}{url}", self.base)).body(sql.to_owned())
     }
 
+    /// A DELETE.
+    pub(crate) fn delete(&self, path: &str) -> RequestBuilder {
+        self.client.delete(format!("{}{path}", self.base))
+    }
+
     /// The rows of a statement that must succeed.
     pub(crate) async fn sql(&self, sql: &str) -> Vec<Value> {
         let response = self.post("/sql?format=json", sql).send().await.unwrap();

@@ -37,6 +37,74 @@ async fn a_query_beyond_its_memory_is_refused_and_the_next_one_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_function_never_makes_more_than_memory_can_hold() {
+    let (app, rows) = TestApp::seeded().await;
+    for call in [
+        "repeat('x', 10000000000)",
+        "repeat(path, 100000000)",
+        "array_repeat(_index, 1000000000)",
+        "lpad(path, 2000000000, 'é')",
+        "rpad('x', 2000000000)",
+        "array_resize(tags, 2000000000)",
+        "replace(repeat('x', 60000), 'x', repeat('y', 60000))",
+        "generate_series(1, 10000000000)",
+        "range(10000000000)",
+        "generate_series(timestamp, timestamp + INTERVAL '100 years', INTERVAL '1 second')",
+    ] {
+        let (status, problem) = app.sql_problem(&format!("SELECT {call} FROM events")).await;
+        assert_eq!((status, problem["code"].as_str()), (422, Some("sql_failed")), "{call}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("at most 64 MiB"), "{call}: {problem}");
+    }
+    let small = "SELECT repeat('ab', 2) || lpad('1', 3, '0') || replace('aba', 'b', 'cc') AS text, range(3) AS numbers,
+        generate_series(DATE '2026-01-01', DATE '2026-03-01', INTERVAL '1 month') AS months";
+    let months = ["2026-01-01", "2026-02-01", "2026-03-01"];
+    assert_eq!(app.sql(small).await, [json!({"text": "abab001acca", "numbers": [0, 1, 2], "months": months})]);
+    assert_eq!(app.sql("SELECT count(*) AS n FROM events").await, [json!({"n": rows.len()})]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_queries_run_than_are_allowed_and_one_ends_when_it_is_cancelled() {
+    let (app, rows) = TestApp::seeded_with(Config { max_queries: 1, ..config() }).await;
+    let endless = tokio::spawn(app.post("/sql", ENDLESS).header("x-query-id", "mine").send());
+    let refused = testkit::until("the only place is taken", Duration::from_secs(20), || async {
+        let response = app.post("/sql", "SELECT 1").send().await.unwrap();
+        (response.status() == 429).then_some(response)
+    });
+    let refused = refused.await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(problem_of(refused).await.1["code"], "too_many_queries");
+    assert_eq!(app.json("/metrics", &[("from", "1970-01-01T00:00:00Z")]).await["fresh"], false, "metrics are not SQL");
+
+    let (status, problem) = problem_of(app.delete("/sql/yours").send().await.unwrap()).await;
+    assert_eq!((status, problem["code"].as_str()), (404, Some("no_such_query")));
+    assert_eq!(app.delete("/sql/mine").send().await.unwrap().status(), 204);
+    let (status, problem) = problem_of(endless.await.unwrap().unwrap()).await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some("query_cancelled")));
+    assert_eq!(app.sql("SELECT count(*) AS n FROM events").await, [json!({"n": rows.len()})], "its place is free");
+
+    let (status, problem) = problem_of(app.post("/sql", "SELECT 1").header("x-query-id", "no id!").send().await.unwrap()).await;
+    assert_eq!((status, problem["parameter"].as_str()), (400, Some("x-query-id")));
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cancelled_breaks() {
+    let (app, _) = TestApp::seeded().await;
+    let endless = "SELECT a.value FROM generate_series(1, 100000000) a";
+    let mut response = app.post("/sql?format=csv", endless).header("x-query-id", "stream-1").send().await.unwrap();
+    assert_eq!(response.headers()["x-query-id"], "stream-1");
+    assert!(response.chunk().await.unwrap().is_some());
+    assert_eq!(app.delete("/sql/stream-1").send().await.unwrap().status(), 204);
+    let broken = async {
+        while let Some(_rows) = response.chunk().await? {}
+        Ok::<(), reqwest::Error>(())
+    };
+    assert!(broken.await.is_err(), "a part must not look like the whole");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_beyond_its_length_is_refused() {
     let app = TestApp::empty(Config { max_sql: ByteSize(1024), ..config() }).await;
     let long = format!("SELECT '{}'", "x".repeat(2000));
