@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use journal::Journal;
-use service::{clock::Clock, health::Health, tasks::Tasks};
+use service::{clock::Clock, health::Health, http::Route, keys::Scope, tasks::Tasks};
 
 use self::{batcher::Batchers, door::Door};
 use crate::journal_watch;
@@ -22,6 +22,10 @@ mod open_block;
 mod request;
 
 pub use config::Config;
+
+/// What each route of [`Ingest::router`] needs.
+pub const ROUTES: [Route; 3] =
+    [Route::needs("/events", Scope::Ingest), Route::needs("/events/bulk", Scope::Ingest), Route::needs("/event", Scope::Ingest)];
 
 /// What the role needs from the process it lives in.
 pub struct Parts {

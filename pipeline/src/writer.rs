@@ -39,7 +39,7 @@ mod tail;
 
 pub use config::{Config, Dedup};
 pub use items::{Item, Items};
-pub use tail::Board;
+pub use tail::{Board, ROUTES};
 
 /// What the role needs from the process it lives in.
 pub struct Parts {

@@ -14,7 +14,9 @@ use serde::Deserialize;
 use service::{
     clock::Clock,
     health::{Check, Health},
-    settings::{ByteSize, Interval},
+    http::Route,
+    keys::Scope,
+    settings::{ByteSize, Interval, Secret},
     tasks::{Stop, Tasks},
 };
 use table::{Store, Tails};
@@ -49,6 +51,10 @@ use crate::{
     statements::Statements,
 };
 
+/// What each route of [`Query::router`] needs.
+pub const ROUTES: [Route; 3] =
+    [Route::needs("/metrics", Scope::Query), Route::needs("/stats", Scope::Query), Route::needs("/sql", Scope::Query)];
+
 /// How often the tables are looked at when nobody asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// What part of a question's time is kept for computing once the rows are there.
@@ -63,6 +69,8 @@ pub struct Config {
     pub admin_listen: String,
     /// Internal addresses of the pipelines, for the binary `query`.
     pub pipelines: Vec<String>,
+    /// What their internal ports ask for.
+    pub pipeline_key: Secret,
     /// The memory that all running queries share.
     pub memory: ByteSize,
     /// The longest that one query may run.

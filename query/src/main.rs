@@ -4,10 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use query::{Parts, Pipelines};
-use service::{
-    http,
-    process::{self, Process, SettingArgs},
-};
+use service::process::{self, Process, SettingArgs};
 use table::{Store, Tails};
 
 /// Answers metrics, statistics and SQL from the tables.
@@ -26,15 +23,15 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let process = Process::start(arguments.settings.load()?)?;
     let config: query::Config = process.settings.section("query")?;
-    let public = http::bind(&config.listen, "query.listen").await?;
-    let admin = http::bind(&config.admin_listen, "query.admin_listen").await?;
+    let public = process.bind_public(&config.listen, "query.listen").await?;
+    let admin = process.bind_internal(&config.admin_listen, "query.admin_listen").await?;
     let store = Store::open(&process.settings.section("table")?).await?;
     let identity = process.settings.section::<schemas::identity::Config>("dedup")?.identity;
-    let tails = Pipelines::new(&config.pipelines)?.map(|pipelines| Arc::new(pipelines) as Arc<dyn Tails>);
+    let tails = Pipelines::new(&config.pipelines, &config.pipeline_key)?.map(|pipelines| Arc::new(pipelines) as Arc<dyn Tails>);
     let parts = Parts { store, tails, identity, clock: process.clock.clone(), health: process.health.clone() };
     let query = query::build(&config, parts).await?;
     process.serve_admin(admin);
-    process.serve("query", public, query.router());
+    process.serve("query", public, query.router(), &query::ROUTES);
     query.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

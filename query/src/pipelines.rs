@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use schemas::{Sequence, ShardId};
+use service::{keys, settings::Secret};
 use table::{TailUnavailable, TailView, Tails};
 
 /// A pipeline in the same network answers in milliseconds; one that does not is as good as gone.
@@ -29,12 +30,14 @@ struct Pipeline {
 }
 
 impl Pipelines {
-    /// The pipelines at these addresses (`http://host:9182`), which together have every shard; nothing for no address.
+    /// The pipelines at these addresses (`http://host:9182`), which together have every shard, asked with this key; nothing for no
+    /// address.
     ///
     /// # Errors
     /// When the HTTP client cannot start.
-    pub fn new(urls: &[String]) -> reqwest::Result<Option<Self>> {
-        let client = reqwest::Client::builder().timeout(PATIENCE).connect_timeout(PATIENCE).build()?;
+    pub fn new(urls: &[String], key: &Secret) -> reqwest::Result<Option<Self>> {
+        let headers = keys::headers(key);
+        let client = reqwest::Client::builder().timeout(PATIENCE).connect_timeout(PATIENCE).default_headers(headers).build()?;
         let pipeline = |url: &String| Pipeline { url: url.trim_end_matches('/').to_owned(), known: Mutex::default() };
         let pipelines: Vec<Pipeline> = urls.iter().map(pipeline).collect();
         Ok((!pipelines.is_empty()).then_some(Self { client, pipelines }))

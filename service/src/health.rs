@@ -5,17 +5,27 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::http::Route;
+
+/// The routes of health, open to everybody.
+pub const ROUTES: [Route; 5] =
+    [Route::open("/health"), Route::open("/healthz"), Route::open("/livez"), Route::open("/ready"), Route::open("/readyz")];
+
 /// The checks of a process. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     checks: Arc<RwLock<Vec<Check>>>,
+    is_stopping: Arc<AtomicBool>,
 }
 
 /// One part of the process that can be down. Clones share its state.
@@ -38,6 +48,11 @@ impl Health {
         let check = Check { name: Arc::from(name), down: Arc::new(RwLock::new(Some("starting".to_owned()))) };
         self.checks.write().unwrap_or_else(PoisonError::into_inner).push(check.clone());
         check
+    }
+
+    /// Not ready from now on, whatever the checks say: the process ends soon.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// `GET /health`, `/healthz`, `/livez`, `/ready` and `/readyz`. Merge it once into each port's router.
@@ -93,9 +108,10 @@ async fn alive() -> Json<Value> {
 
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     let states = health.states();
-    let (status, word) = match states.values().all(Option::is_none) {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    let (status, word) = match (health.is_stopping.load(Ordering::Relaxed), states.values().all(Option::is_none)) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        (false, true) => (StatusCode::OK, "ready"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     let text = |down: Option<String>| down.map_or_else(|| "ok".to_owned(), |reason| format!("down: {reason}"));
     let checks: BTreeMap<_, _> = states.into_iter().map(|(name, down)| (name.to_string(), text(down))).collect();

@@ -1,12 +1,15 @@
 //! What every binary needs to live, and nothing about events.
 //!
 //! In the order in which a process meets them: [`settings`] are read, [`telemetry`] starts, the [`clock`] is handed out,
-//! [`tasks`] run until a stop is requested, [`http`] serves, errors leave as a [`problem`], [`health`] says how it
-//! goes, and [`process`] is all of them together.
+//! [`tasks`] run until a stop is requested, [`http`] serves those who have [`keys`] within their [`limits`], errors leave as a
+//! [`problem`], [`health`] says how it goes, and [`process`] is all of them together.
 
 pub mod clock;
+mod file_watch;
 pub mod health;
 pub mod http;
+pub mod keys;
+pub mod limits;
 pub mod problem;
 pub mod process;
 pub mod settings;

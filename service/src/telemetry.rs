@@ -15,7 +15,11 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::tasks::{Stop, panic_message};
+use crate::{
+    http::Route,
+    keys::Scope,
+    tasks::{Stop, panic_message},
+};
 
 /// The section `log`.
 #[derive(Clone, Debug, Deserialize)]
@@ -67,6 +71,9 @@ pub enum Error {
 pub struct Telemetry {
     prometheus: PrometheusHandle,
 }
+
+/// The routes of [`Telemetry::metrics_router`].
+pub const ROUTES: [Route; 1] = [Route::needs("/metrics", Scope::Admin)];
 
 /// Upper bounds of histograms whose name ends in `_seconds`.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];

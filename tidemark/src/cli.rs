@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
-use crate::{config::ConfigCommand, demo::DemoOptions, quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions};
+use crate::{
+    config::ConfigCommand, demo::DemoOptions, keys::KeysCommand, quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
+};
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
 #[derive(Parser)]
@@ -35,6 +37,12 @@ pub(crate) enum Command {
     Quarantine {
         #[command(subcommand)]
         command: QuarantineCommand,
+    },
+    /// Make, list and revoke API keys.
+    #[command(after_help = KEYS_EXAMPLES)]
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// Check or show the settings in force.
     #[command(after_help = CONFIG_EXAMPLES)]
@@ -93,6 +101,13 @@ Examples:
   tidemark sql \"SELECT code, count(*), min(message) FROM quarantine GROUP BY code\"
   tidemark quarantine replay --dry-run
   tidemark quarantine replay --where \"code = 'timestamp_in_future' AND received_at > now() - interval '1 day'\"";
+
+const KEYS_EXAMPLES: &str = "\
+Examples:
+  tidemark keys new --scope ingest --name web
+  tidemark keys new --scope ingest,query --name partner --expires-in 90days --events-per-second 500
+  tidemark keys list
+  tidemark keys revoke 1f0c9a3e";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:

@@ -6,7 +6,11 @@ use anyhow::{Context, bail};
 use http::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::Deserialize;
-use service::settings::Settings;
+use service::{
+    http::TlsConfig,
+    keys,
+    settings::{Secret, Settings},
+};
 
 use crate::serve::ServeConfig;
 
@@ -20,17 +24,28 @@ struct Problem {
     column: Option<u64>,
 }
 
-/// An HTTP client whose TLS is ready.
-pub(crate) fn client() -> anyhow::Result<Client> {
+/// Section `[client]`; `config/tidemark.toml` explains each key.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ClientConfig {
+    /// The key that every request brings.
+    api_key: Secret,
+}
+
+/// An HTTP client whose TLS is ready and whose requests bring the key of the settings.
+pub(crate) fn client(settings: &Settings) -> anyhow::Result<Client> {
     service::telemetry::install_crypto();
-    Client::builder().connect_timeout(CONNECT_TIMEOUT).build().context("the HTTP client cannot start")
+    let headers = keys::headers(&settings.section::<ClientConfig>("client")?.api_key);
+    Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(headers).build().context("the HTTP client cannot start")
 }
 
 /// The address given, or that of `tidemark serve` under the same settings.
 pub(crate) fn server(url: Option<String>, settings: &Settings) -> anyhow::Result<String> {
     match url {
         Some(url) => Ok(url.trim_end_matches('/').to_owned()),
-        None => Ok(format!("http://{}", settings.section::<ServeConfig>("serve")?.listen)),
+        None => {
+            let has_tls = !settings.section::<TlsConfig>("tls")?.certificate.as_os_str().is_empty();
+            Ok(format!("{}://{}", if has_tls { "https" } else { "http" }, settings.section::<ServeConfig>("serve")?.listen))
+        }
     }
 }
 

@@ -7,13 +7,14 @@ use pipeline::{
     ingest, writer,
 };
 use service::{
-    http::Limits,
+    http::{CorsConfig, Limits, TlsConfig},
+    keys, limits,
     process::SettingArgs,
     settings::{self, Settings},
     telemetry::LogConfig,
 };
 
-use crate::{output::print, serve::ServeConfig};
+use crate::{client::ClientConfig, output::print, serve::ServeConfig};
 
 /// What to do with the settings.
 #[derive(Subcommand)]
@@ -51,6 +52,11 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     is::<query::Config>(settings, "query")?;
     is::<ServeConfig>(settings, "serve")?;
     is::<Limits>(settings, "http")?;
+    is::<CorsConfig>(settings, "http")?;
+    is::<keys::Config>(settings, "keys")?;
+    is::<limits::Config>(settings, "limits")?;
+    is::<TlsConfig>(settings, "tls")?;
+    is::<ClientConfig>(settings, "client")?;
     is::<writer::Dedup>(settings, "dedup")?;
     Ok(())
 }

@@ -62,7 +62,7 @@ pub(crate) async fn run(options: DemoOptions, settings: &Settings) -> anyhow::Re
     let end = options.end.unwrap_or_else(|| clock.now());
     let url = client::server(options.url, settings)?;
     let seed = options.seed.unwrap_or_else(|| end.timestamp().unsigned_abs());
-    let client = client::client()?;
+    let client = client::client(settings)?;
     client::send(client.get(format!("{url}/livez")), &url).await?;
     print(&format!(
         "sending {} events of the 24 hours before {} to {} (seed {seed})",

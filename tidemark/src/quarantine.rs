@@ -83,7 +83,7 @@ struct ItemError {
 pub(crate) async fn run(command: QuarantineCommand, settings: &Settings) -> anyhow::Result<()> {
     let QuarantineCommand::Replay(ReplayOptions { condition, dry_run, url, query_url }) = command;
     let url = client::server(url, settings)?;
-    let replay = Replay { client: client::client()?, query_url: query_url.unwrap_or_else(|| url.clone()), url, condition };
+    let replay = Replay { client: client::client(settings)?, query_url: query_url.unwrap_or_else(|| url.clone()), url, condition };
     if dry_run { replay.show().await } else { replay.send_all().await }
 }
 

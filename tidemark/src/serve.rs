@@ -6,7 +6,7 @@ use journal::Journal;
 use pipeline::{connect, ingest, writer};
 use schemas::identity;
 use serde::Deserialize;
-use service::{http, process::Process, settings::Settings};
+use service::{process::Process, settings::Settings};
 use table::Store;
 
 /// Section `[serve]`; `config/tidemark.toml` explains each key.
@@ -22,13 +22,13 @@ pub(crate) struct ServeConfig {
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let process = Process::start(settings)?;
     let config: ServeConfig = process.settings.section("serve")?;
-    let public = http::bind(&config.listen, "serve.listen").await?;
-    let admin = http::bind(&config.admin_listen, "serve.admin_listen").await?;
+    let public = process.bind_public(&config.listen, "serve.listen").await?;
+    let admin = process.bind_internal(&config.admin_listen, "serve.admin_listen").await?;
     let Roles { ingest, writer, query } = build(&process).await?;
 
     tracing::info!(address = %public.address(), "everything is at http://{}", public.address());
     process.serve_admin(admin);
-    process.serve("public", public, ingest.router().merge(query.router()));
+    process.serve("public", public, ingest.router().merge(query.router()), &[&ingest::ROUTES[..], &query::ROUTES].concat());
     ingest.start(&process.tasks, &process.stop);
     writer.start(&process.tasks, &process.stop);
     query.start(&process.tasks, &process.stop);

@@ -29,8 +29,11 @@ pub(crate) async fn run(options: SqlOptions, settings: &Settings) -> anyhow::Res
     };
     let server = client::server(options.url, settings)?;
     let url = format!("{server}/sql");
-    let request =
-        client::client()?.post(&url).query(&[("format", &options.format)]).header("content-type", "application/sql").body(statement);
+    let request = client::client(settings)?
+        .post(&url)
+        .query(&[("format", &options.format)])
+        .header("content-type", "application/sql")
+        .body(statement);
     let mut answer = client::send(request, &server).await?.bytes_stream();
     while let Some(chunk) = answer.next().await {
         match stdout().write_all(&chunk?) {

@@ -4,10 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use pipeline::{connect, ingest};
-use service::{
-    http,
-    process::{self, Process, SettingArgs},
-};
+use service::process::{self, Process, SettingArgs};
 
 /// Takes events over HTTP and answers when they are on disk in the journal.
 #[derive(Parser)]
@@ -25,14 +22,14 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let process = Process::start(arguments.settings.load()?)?;
     let config: ingest::Config = process.settings.section("ingest")?;
-    let public = http::bind(&config.listen, "ingest.listen").await?;
-    let admin = http::bind(&config.admin_listen, "ingest.admin_listen").await?;
+    let public = process.bind_public(&config.listen, "ingest.listen").await?;
+    let admin = process.bind_internal(&config.admin_listen, "ingest.admin_listen").await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
     let identity = process.settings.section::<schemas::identity::Config>("dedup")?.identity;
     let parts = ingest::Parts { journal, identity, clock: process.clock.clone(), health: process.health.clone() };
     let ingest = ingest::Ingest::build(&config, parts);
     process.serve_admin(admin);
-    process.serve("ingest", public, ingest.router());
+    process.serve("ingest", public, ingest.router(), &ingest::ROUTES);
     ingest.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

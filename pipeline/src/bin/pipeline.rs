@@ -4,10 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use pipeline::{connect, writer};
-use service::{
-    http,
-    process::{self, Process, SettingArgs},
-};
+use service::process::{self, Process, SettingArgs};
 use table::Store;
 
 /// Turns the journal into Parquet in a Delta table. One for each shard is active.
@@ -29,7 +26,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let process = Process::start(arguments.settings.load()?)?;
     let config: writer::Config = process.settings.section("pipeline")?;
-    let admin = http::bind(&config.admin_listen, "pipeline.admin_listen").await?;
+    let admin = process.bind_internal(&config.admin_listen, "pipeline.admin_listen").await?;
     let store = Store::open(&process.settings.section("table")?).await?;
     store.probe().await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
@@ -37,7 +34,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let retention = process.settings.section::<connect::JournalConfig>("journal")?.retention.0;
     let parts = writer::Parts { journal, store, dedup, retention, clock: process.clock.clone(), health: process.health.clone() };
     let writer = writer::Writer::build(&config, parts).await?;
-    process.serve_internal(admin, writer.tails().router());
+    process.serve_internal(admin, writer.tails().router(), &writer::ROUTES);
     writer.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
+    middleware::from_fn_with_state,
     response::IntoResponse,
     routing::post,
 };
@@ -14,6 +15,7 @@ use schemas::{
 };
 use service::{
     clock::Clock,
+    http::WireLimit,
     problem::{ItemError, Problem},
     settings::ByteSize,
 };
@@ -39,7 +41,7 @@ struct Shared {
     clock: Clock,
 }
 
-/// The routes, with the limit of the body on its decompressed side.
+/// The routes, with the limit of the body on both sides of decompression.
 pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
     Router::new()
         .route("/events", post(events))
@@ -47,6 +49,7 @@ pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
         .route("/event", post(page_view))
         .layer(DefaultBodyLimit::max(max_body.as_usize()))
         .layer(RequestDecompressionLayer::new())
+        .layer(from_fn_with_state(WireLimit { max: max_body, setting: "ingest.max_body" }, WireLimit::check))
         .with_state(door)
 }
 
@@ -80,11 +83,14 @@ impl Door {
     }
 
     fn read<'a>(&self, events: &'a Events) -> Result<Body<'a>, Problem> {
-        match events.read(self.0.max_events)? {
-            Body::Many(_, count) if count > self.0.max_events => Err(answer::too_many(count, self.0.max_events)),
-            Body::Many(_, 0) => Err(answer::no_events()),
-            body => Ok(body),
-        }
+        let (body, count) = match events.read(self.0.max_events)? {
+            Body::Many(_, count) if count > self.0.max_events => return Err(answer::too_many(count, self.0.max_events)),
+            Body::Many(_, 0) => return Err(answer::no_events()),
+            Body::Many(items, count) => (Body::Many(items, count), count),
+            body @ Body::One(_) => (body, 1),
+        };
+        events.charge(count)?;
+        Ok(body)
     }
 
     async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules) -> Result<AcceptedOne, Problem> {

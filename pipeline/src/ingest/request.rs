@@ -9,7 +9,11 @@ use schemas::{
     Violation,
     raw::{self, Body},
 };
-use service::{http::BodyTimeout, problem::Problem};
+use service::{
+    http::{BodyTimeout, WireLimit, body_too_large},
+    limits::Allowance,
+    problem::Problem,
+};
 
 use super::answer::not_json;
 
@@ -30,6 +34,7 @@ enum Format {
 pub(super) struct Events {
     bytes: Bytes,
     format: Format,
+    allowance: Allowance,
     /// `Prefer: handling=strict`: all or nothing.
     pub(super) is_strict: bool,
 }
@@ -40,11 +45,12 @@ impl<S: Send + Sync> FromRequest<S> for Events {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let format = format(request.headers())?;
         let is_strict = is_strict(request.headers());
+        let allowance = Allowance::of(request.extensions());
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
         match (format, bytes.trim_ascii_start().first()) {
             (_, None) => Err(Problem::new(StatusCode::BAD_REQUEST, "empty_body", "the body is empty; send an event as a JSON object")),
             (Format::Form, Some(first)) if !matches!(first, b'{' | b'[') => Err(unsupported("a form")),
-            _ => Ok(Self { bytes, format, is_strict }),
+            _ => Ok(Self { bytes, format, allowance, is_strict }),
         }
     }
 }
@@ -60,6 +66,14 @@ impl Events {
             Format::Json | Format::Form => raw::read_any(&self.bytes, limit),
         };
         read.map_err(|violation| not_json(&violation))
+    }
+
+    /// Takes so many events from what the client may send.
+    ///
+    /// # Errors
+    /// 429 when the client sends too much; nothing may be stored then.
+    pub(super) fn charge(&self, events: usize) -> Result<(), Problem> {
+        self.allowance.take_events(events, self.bytes.len())
     }
 }
 
@@ -86,11 +100,8 @@ fn unsupported(found: &str) -> Problem {
 
 fn unreadable(rejection: &BytesRejection) -> Problem {
     match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "the body is larger than `ingest.max_body` allows; send fewer events in one request",
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => body_too_large("ingest.max_body"),
+        _ if WireLimit::caused(rejection) => body_too_large("ingest.max_body"),
         _ if BodyTimeout::caused(rejection) => Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "body_timeout",

@@ -15,13 +15,16 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use schemas::{Sequence, ShardId};
 use serde::Deserialize;
-use service::problem::Problem;
+use service::{http::Route, keys::Scope, problem::Problem};
 use table::{TailUnavailable, TailView, Tails};
 use tokio::{sync::watch, time::timeout};
 
 const MEDIA_TYPE: &str = "application/vnd.apache.arrow.stream";
 /// How long a reader is kept waiting for a sequence before it gets what there is.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the route of [`Board::router`] needs.
+pub const ROUTES: [Route; 1] = [Route::needs("/tail", Scope::Admin)];
 
 /// Where the writer of a shard shows its tail: absent until it has read the table.
 pub(super) type Sign = watch::Sender<Option<TailView>>;

@@ -1,14 +1,24 @@
-//! A request body with a deadline.
+//! The two bodies of an exchange: a request's, with a deadline, and an answer's, which is in flight until its last byte.
 
 use std::{
     error::Error,
+    future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use axum::body::Body as AnswerBytes;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    select,
+    time::{Instant, sleep_until},
+};
+
+use super::activity::{Activity, InFlight};
+use crate::tasks::Stop;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -26,16 +36,39 @@ impl BodyTimeout {
     }
 }
 
+/// Until when a body must be there.
+#[derive(Clone)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) stop: Stop,
+    /// What is left of it once a stop is requested.
+    pub(super) after_stop: Duration,
+}
+
+impl Deadline {
+    async fn passed(self) {
+        let stopped = async {
+            self.stop.requested().await;
+            sleep_until(Instant::now() + self.after_stop).await;
+        };
+        select! {
+            () = sleep_until(self.at) => {}
+            () = stopped => {}
+        }
+    }
+}
+
 /// Ends with [`BodyTimeout`] at the deadline. The timer exists only once the client makes us wait.
 pub(super) struct TimedBody {
     body: Incoming,
-    deadline: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
+    timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    activity: Arc<Activity>,
 }
 
 impl TimedBody {
-    pub(super) const fn new(body: Incoming, deadline: Instant) -> Self {
-        Self { body, deadline, timer: None }
+    pub(super) const fn new(body: Incoming, deadline: Deadline, activity: Arc<Activity>) -> Self {
+        Self { body, deadline, timer: None, activity }
     }
 }
 
@@ -47,10 +80,41 @@ impl Body for TimedBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let deadline = self.deadline.clone();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(deadline.passed()));
         ready!(timer.as_mut().poll(context));
         Poll::Ready(Some(Err(BodyTimeout.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        if !self.body.is_end_stream() {
+            self.activity.leaves_body();
+        }
+    }
+}
+
+/// An answer's body, with which its request ends.
+pub(super) struct AnswerBody {
+    pub(super) body: AnswerBytes,
+    pub(super) _in_flight: InFlight,
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{problem::Problem, tasks::panic_message};
+use crate::{keys::Caller, problem::Problem, tasks::panic_message};
 
 /// The header that carries the request's id in both directions.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -56,7 +56,7 @@ impl RequestId {
         headers.get(&REQUEST_ID_HEADER).filter(|value| is_sane(value)).cloned().map_or_else(Self::new, Self)
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let id = Uuid::now_v7().to_string();
         Self(HeaderValue::from_str(&id).expect("a UUID is hex digits and dashes"))
     }
@@ -74,7 +74,7 @@ async fn answer(mut request: Request, next: Next) -> Response {
     let span = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
     let response = next.run(request).instrument(span).await;
     let mut response = complete(response, &asked).await;
-    asked.count(response.status());
+    asked.count(response.status(), response.extensions().get());
     response.headers_mut().insert(REQUEST_ID_HEADER, asked.id.0);
     response
 }
@@ -91,11 +91,12 @@ impl Asked {
     }
 
     /// Labels have few values: known methods, routes rather than paths.
-    fn count(&self, status: StatusCode) {
+    fn count(&self, status: StatusCode, caller: Option<&Caller>) {
         let method = if is_standard(&self.method) { self.method.to_string() } else { "other".to_owned() };
         let route = self.route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
         let elapsed = self.at.elapsed();
-        tracing::debug!(id = self.id.as_str(), %method, path = self.uri.path(), status = status.as_u16(), ?elapsed, "answered");
+        let caller = caller.map(tracing::field::display);
+        tracing::debug!(id = self.id.as_str(), %method, path = self.uri.path(), status = status.as_u16(), caller, ?elapsed, "answered");
         metrics::histogram!("http_request_duration_seconds", "route" => route.clone()).record(elapsed);
         metrics::counter!("http_requests_total", "method" => method, "route" => route, "status" => status.as_u16().to_string())
             .increment(1);

@@ -7,10 +7,13 @@ use std::{
 
 use tokio::net::TcpListener;
 
+use super::Tls;
+
 /// An address that is ours. Clients may connect at once; they are answered when [`super::serve`] runs.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: TcpListener,
+    pub(super) tls: Option<Tls>,
     address: SocketAddr,
 }
 
@@ -63,7 +66,7 @@ pub async fn bind(address: &str, setting: &'static str) -> Result<Listener, Bind
     let failed = |source: io::Error| BindError::of(source, address.to_owned(), setting);
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
-    Ok(Listener { socket, address })
+    Ok(Listener { socket, tls: None, address })
 }
 
 impl Listener {
@@ -71,6 +74,18 @@ impl Listener {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub const fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+
+    /// The listener with TLS, if there is any.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 }
 

@@ -1,44 +1,30 @@
-//! Serving connections until a stop is requested, then letting requests in flight finish.
-//!
-//! One task per connection. A connection that has not brought a complete request head within the header timeout is closed,
-//! whatever it sent; so is one that stays silent that long between two requests.
+//! Accepting connections until a stop is requested, then letting requests in flight finish.
 
 use std::{
-    convert::Infallible,
     io::{self, ErrorKind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
-use axum::{Router, body::Body, response::Response};
-use http::Request;
-use hyper::{
-    body::Incoming,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
-};
+use axum::Router;
+use http::StatusCode;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::TcpStream,
-    pin, select,
+    select,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
-use tower::ServiceExt;
 
-use super::{Limits, Listener, body::TimedBody};
-use crate::tasks::Stop;
+use super::{Limits, Listener, RequestId, connection::Protocol, connections::Connections};
+use crate::{
+    problem::{MEDIA_TYPE, Problem},
+    tasks::Stop,
+};
 
 /// How long to wait when the system has no file handle for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long after a stop a client may take to notice that its connection ends; one without a request is cut then.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Requests were still in flight at the end of `http.stop_timeout` and were cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,13 +36,15 @@ pub struct StopTimeout {
     pub after: Duration,
 }
 
-/// Serves HTTP/1.1 and HTTP/2 until `stop`; then refuses new connections and lets requests in flight finish.
+/// Serves HTTP/1.1 and HTTP/2 until `stop`; then refuses new connections and lets requests in flight finish. A body that is still
+/// on its way then has half of `http.stop_timeout` left.
 ///
 /// # Errors
 /// When requests in flight did not finish in time.
 pub async fn serve(listener: Listener, router: Router, stop: Stop, limits: Limits) -> Result<(), StopTimeout> {
     let graceful = GracefulShutdown::new();
-    let server = Server::new(router, limits);
+    let open = Connections::new(limits.max_connections);
+    let protocol = Protocol::new(router, limits, listener.tls.clone(), stop.clone());
     let mut connections = JoinSet::new();
     loop {
         select! {
@@ -64,24 +52,58 @@ pub async fn serve(listener: Listener, router: Router, stop: Stop, limits: Limit
             () = stop.requested() => break,
             Some(_ended) = connections.join_next() => {}
             accepted = listener.socket.accept() => match accepted {
-                Ok((stream, _peer)) => { connections.spawn(server.clone().connection(stream, graceful.watcher())); }
+                Ok((socket, peer)) => match open.admit() {
+                    Some(place) => { connections.spawn(protocol.clone().serve(socket, peer, place, graceful.watcher())); }
+                    None => refuse(&socket, listener.tls.is_none()),
+                },
                 Err(error) => pause_after(&error).await,
             },
         }
     }
-    drop(listener);
-    drain(graceful, connections, limits.stop_timeout.0).await
+    drop((listener, protocol));
+    drain(graceful, connections, &open, limits.stop_timeout.0).await
 }
 
 /// Waits for the connections to finish what they do, and cuts the others at the deadline.
-async fn drain(graceful: GracefulShutdown, mut connections: JoinSet<()>, deadline: Duration) -> Result<(), StopTimeout> {
-    if timeout(deadline, graceful.shutdown()).await.is_ok() {
+async fn drain(
+    graceful: GracefulShutdown,
+    mut connections: JoinSet<()>,
+    open: &Connections,
+    deadline: Duration,
+) -> Result<(), StopTimeout> {
+    let ended = async {
+        let ended = graceful.shutdown();
+        tokio::pin!(ended);
+        if timeout(FAREWELL, ended.as_mut()).await.is_err() {
+            open.close();
+            ended.await;
+        }
+    };
+    if timeout(deadline, ended).await.is_ok() {
         return Ok(());
     }
     while connections.try_join_next().is_some() {}
     let unfinished = StopTimeout { connections: connections.len(), after: deadline };
     connections.shutdown().await;
     Err(unfinished)
+}
+
+/// Every connection has a request: one more gets a short answer, if it can be had without waiting, and is closed.
+fn refuse(socket: &TcpStream, is_plain: bool) {
+    metrics::counter!("http_connections_closed_total", "reason" => "too_many").increment(1);
+    if is_plain {
+        let detail = "every connection that the server may have is at work; send it again later";
+        let id = RequestId::new();
+        let body = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail).body(Some(id.as_str()));
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nretry-after: 1\r\nx-request-id: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len(),
+            id.as_str()
+        );
+        // A client that does not take it at once is closed all the same.
+        let _ = socket.try_write(answer.as_bytes());
+    }
 }
 
 /// A client that has already gone is no trouble of ours; a machine out of file handles needs a moment.
@@ -91,53 +113,4 @@ async fn pause_after(error: &io::Error) {
         tracing::warn!(%error, "cannot accept a connection");
         sleep(ACCEPT_PAUSE).await;
     }
-}
-
-#[derive(Clone)]
-struct Server {
-    router: Router,
-    builder: Builder<TokioExecutor>,
-    limits: Limits,
-}
-
-impl Server {
-    fn new(router: Router, limits: Limits) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout.0);
-        let http2_keep_alive = Some(limits.header_timeout.0);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(http2_keep_alive).keep_alive_timeout(limits.header_timeout.0);
-        Self { router, builder, limits }
-    }
-
-    /// Serves one connection to its end. A client's error ends it, and is not worth more than a debug line.
-    async fn connection(self, stream: TcpStream, watcher: Watcher) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-        let has_request = Arc::new(AtomicBool::new(false));
-        let service = service(self.router, self.limits.body_timeout.0, Arc::clone(&has_request));
-        let connection = watcher.watch(self.builder.serve_connection(TokioIo::new(stream), service));
-        pin!(connection);
-        let ended = match timeout(self.limits.header_timeout.0, connection.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_elapsed) if has_request.load(Ordering::Relaxed) => connection.await,
-            Err(_elapsed) => return tracing::debug!("closed a connection that brought no request in time"),
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error, "a connection broke");
-        }
-    }
-}
-
-/// The router as hyper calls it: each body gets its deadline, and the first request is noted.
-fn service(
-    router: Router,
-    body_timeout: Duration,
-    has_request: Arc<AtomicBool>,
-) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + 'static> {
-    service_fn(move |request: Request<Incoming>| {
-        has_request.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + body_timeout;
-        router.clone().oneshot(request.map(|body| Body::new(TimedBody::new(body, deadline))))
-    })
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::origin::last_segment;
 
-const SECRET_NAMES: [&str; 4] = ["secret_access_key", "password", "secret", "token"];
+const SECRET_NAMES: [&str; 7] = ["secret_access_key", "password", "secret", "token", "api_key", "root_key", "pipeline_key"];
 const REDACTED: &str = "***";
 
 /// Whether the key holds a secret; its name says so.
