@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use journal::Journal;
-use service::{clock::Clock, health::Health, tasks::Tasks};
+use service::{clock::Clock, health::Health, openapi::Description, tasks::Tasks};
 
 use self::{batcher::Batchers, door::Door};
 use crate::journal_watch;
@@ -19,6 +19,7 @@ mod batcher;
 mod config;
 mod door;
 mod open_block;
+mod openapi;
 mod request;
 
 pub use config::Config;
@@ -55,6 +56,12 @@ impl Ingest {
     /// `POST /events`, `/events/bulk` and `/event`.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What clients are told about the routes.
+    #[must_use]
+    pub fn description() -> Description {
+        door::api().finish().1
     }
 
     /// Starts the agents. They end when every clone of the router is gone and the last block is answered.

@@ -2,11 +2,12 @@
 //!
 //! In the order in which a process meets them: [`settings`] are read, [`telemetry`] starts, the [`clock`] is handed out,
 //! [`tasks`] run until a stop is requested, [`http`] serves, errors leave as a [`problem`], [`health`] says how it
-//! goes, and [`process`] is all of them together.
+//! goes, [`openapi`] tells clients what there is, and [`process`] is all of them together.
 
 pub mod clock;
 pub mod health;
 pub mod http;
+pub mod openapi;
 pub mod problem;
 pub mod process;
 pub mod settings;

@@ -6,7 +6,6 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
     response::IntoResponse,
-    routing::post,
 };
 use schemas::{
     Event, Identity, IdentityRule, Rules, Timestamp,
@@ -14,6 +13,7 @@ use schemas::{
 };
 use service::{
     clock::Clock,
+    openapi::Api,
     problem::{ItemError, Problem},
     settings::ByteSize,
 };
@@ -23,6 +23,7 @@ use super::{
     Config,
     answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted},
     batcher::Batchers,
+    openapi,
     request::Events,
 };
 
@@ -39,12 +40,18 @@ struct Shared {
     clock: Clock,
 }
 
+/// The routes, each with what clients are told about it.
+pub(super) fn api() -> Api<Door> {
+    Api::new("events", "Events in: a 2xx means that they are on disk.")
+        .post("/events", events, openapi::events)
+        .post("/events/bulk", bulk, openapi::bulk)
+        .post("/event", page_view, openapi::page_view)
+}
+
 /// The routes, with the limit of the body on its decompressed side.
 pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
-    Router::new()
-        .route("/events", post(events))
-        .route("/events/bulk", post(bulk))
-        .route("/event", post(page_view))
+    let (routes, _) = api().finish();
+    routes
         .layer(DefaultBodyLimit::max(max_body.as_usize()))
         .layer(RequestDecompressionLayer::new())
         .with_state(door)
