@@ -8,12 +8,13 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, routing};
+use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{IdentityRule, Position, Timestamp};
 use serde::Deserialize;
 use service::{
     clock::Clock,
     health::{Check, Health},
+    openapi::{Api, Description},
     settings::{ByteSize, Interval},
     tasks::{Stop, Tasks},
 };
@@ -27,6 +28,7 @@ mod engine;
 mod error;
 mod event_id;
 mod metrics;
+mod openapi;
 mod params;
 mod pipelines;
 mod provider;
@@ -126,15 +128,27 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
     Ok(Query(Arc::new(Shared { lake, sessions, engine, clock: parts.clock, tables, max_rows, max_sql_bytes })))
 }
 
+/// The routes, each with what clients are told about it.
+fn api() -> Api<Query> {
+    Api::new("questions", "Metrics, statistics and SQL over every acknowledged event.")
+        .get("/metrics", metrics::get, openapi::metrics)
+        .get("/stats", stats::get, openapi::stats)
+        .post("/sql", sql::post, openapi::post_sql)
+        .get("/sql", sql::get, openapi::get_sql)
+}
+
 impl Query {
     /// `GET /metrics`, `GET /stats`, `POST /sql` and `GET /sql`.
     pub fn router(&self) -> Router {
         let body = DefaultBodyLimit::max(self.max_sql_bytes() + sql::MAX_PARAMETERS_BYTES);
-        Router::new()
-            .route("/metrics", routing::get(metrics::get))
-            .route("/stats", routing::get(stats::get))
-            .route("/sql", routing::post(sql::post).get(sql::get).layer(body))
-            .with_state(self.clone())
+        let (routes, _) = api().finish();
+        routes.layer(body).with_state(self.clone())
+    }
+
+    /// What clients are told about the routes.
+    #[must_use]
+    pub fn description() -> Description {
+        api().finish().1
     }
 
     /// Starts the task that looks at the tables every few seconds, so that the readiness is true also when nobody asks.

@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Parser;
 use query::{Parts, Pipelines};
 use service::{
+    health::Health,
     http,
     process::{self, Process, SettingArgs},
 };
@@ -34,7 +35,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let parts = Parts { store, tails, identity, clock: process.clock.clone(), health: process.health.clone() };
     let query = query::build(&config, parts).await?;
     process.serve_admin(admin);
-    process.serve("query", public, query.router());
+    let document = query::Query::description().and(Health::description()).router();
+    process.serve("query", public, query.router().merge(document));
     query.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

@@ -6,7 +6,7 @@ use journal::Journal;
 use pipeline::{connect, ingest, writer};
 use schemas::identity;
 use serde::Deserialize;
-use service::{http, process::Process, settings::Settings};
+use service::{health::Health, http, process::Process, settings::Settings};
 use table::Store;
 
 /// Section `[serve]`; `config/tidemark.toml` explains each key.
@@ -28,7 +28,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
 
     tracing::info!(address = %public.address(), "everything is at http://{}", public.address());
     process.serve_admin(admin);
-    process.serve("public", public, ingest.router().merge(query.router()));
+    let document = ingest::Ingest::description().and(query::Query::description()).and(Health::description()).router();
+    process.serve("public", public, ingest.router().merge(query.router()).merge(document));
     ingest.start(&process.tasks, &process.stop);
     writer.start(&process.tasks, &process.stop);
     query.start(&process.tasks, &process.stop);

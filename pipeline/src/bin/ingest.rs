@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Parser;
 use pipeline::{connect, ingest};
 use service::{
+    health::Health,
     http,
     process::{self, Process, SettingArgs},
 };
@@ -32,7 +33,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let parts = ingest::Parts { journal, identity, clock: process.clock.clone(), health: process.health.clone() };
     let ingest = ingest::Ingest::build(&config, parts);
     process.serve_admin(admin);
-    process.serve("ingest", public, ingest.router());
+    let document = ingest::Ingest::description().and(Health::description()).router();
+    process.serve("ingest", public, ingest.router().merge(document));
     ingest.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

@@ -51,10 +51,7 @@ pub(super) fn api() -> Api<Door> {
 /// The routes, with the limit of the body on its decompressed side.
 pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
     let (routes, _) = api().finish();
-    routes
-        .layer(DefaultBodyLimit::max(max_body.as_usize()))
-        .layer(RequestDecompressionLayer::new())
-        .with_state(door)
+    routes.layer(DefaultBodyLimit::max(max_body.as_usize())).layer(RequestDecompressionLayer::new()).with_state(door)
 }
 
 async fn events(State(door): State<Door>, events: Events) -> Result<impl IntoResponse, Problem> {

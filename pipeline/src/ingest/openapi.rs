@@ -97,32 +97,39 @@ fn list_of_events() -> Value {
 
 /// The fields as [`schemas::Event::validate`] takes them; lengths are in bytes of UTF-8. `null` counts as absent.
 fn described_event(required: &[&str]) -> Value {
-    let text = |min: usize, max: usize, description: &str| {
-        json!({"type": ["string", "null"], "minLength": min, "maxLength": max, "description": description})
+    let text = |name: &str, min: usize, max: usize, description: &str| {
+        let kind = if required.contains(&name) { json!("string") } else { json!(["string", "null"]) };
+        json!({"type": kind, "minLength": min, "maxLength": max, "description": description})
     };
     json!({
         "type": "object",
         "required": required,
         "anyOf": [{"required": ["event_name"]}, {"required": ["event_type"]}],
         "properties": {
-            "event_name": text(1, 128, "What happened."),
-            "event_type": text(1, 128, "Another name for `event_name`; send one of them."),
-            "timestamp": {
-                "description": "When it happened: seconds, milliseconds or microseconds since 1970 by magnitude, or RFC 3339 text.",
-                "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "format": "date-time"}, {"type": "null"}],
-            },
-            "user_id": text(1, 128, "Who did it."),
-            "event_id": text(1, 128, "An id of your own: an event of the same id is the same event, sent again."),
-            "channel": text(0, 64, "Such as `web` or `mobile_app`. The operator may have a list of those that are allowed."),
-            "campaign_id": text(0, 64, "The campaign that led to it."),
-            "site_id": text(1, 128, "The site it happened on."),
-            "path": text(0, 2048, "The page it happened on."),
+            "event_name": text("event_name", 1, 128, "What happened."),
+            "event_type": text("event_type", 1, 128, "Another name for `event_name`; send one of them."),
+            "timestamp": timestamp(required.contains(&"timestamp")),
+            "user_id": text("user_id", 1, 128, "Who did it."),
+            "event_id": text("event_id", 1, 128, "An id of your own: an event of the same id is the same event, sent again."),
+            "channel": text("channel", 0, 64, "Such as `web` or `mobile_app`. The operator may have a list of those that are allowed."),
+            "campaign_id": text("campaign_id", 0, 64, "The campaign that led to it."),
+            "site_id": text("site_id", 1, 128, "The site it happened on."),
+            "path": text("path", 0, 2048, "The page it happened on."),
             "tags": {
                 "description": "Labels to group by.",
                 "type": ["array", "null"], "maxItems": 50, "items": {"type": "string", "minLength": 1, "maxLength": 64},
             },
             "metadata": {"type": ["object", "null"], "description": "Anything else; kept as sent: numbers, order of keys and nesting."},
         },
+    })
+}
+
+fn timestamp(is_required: bool) -> Value {
+    let mut forms = vec![json!({"type": "number", "exclusiveMinimum": 0}), json!({"type": "string", "format": "date-time"})];
+    forms.extend((!is_required).then(|| json!({"type": "null"})));
+    json!({
+        "description": "When it happened: seconds, milliseconds or microseconds since 1970 by magnitude, or RFC 3339 text.",
+        "anyOf": forms,
     })
 }
 
