@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use journal::Journal;
-use service::{clock::Clock, health::Health, http::Route, keys::Scope, tasks::Tasks};
+use service::{clock::Clock, health::Health, openapi::Description, tasks::Tasks};
 
 use self::{batcher::Batchers, door::Door};
 use crate::journal_watch;
@@ -19,13 +19,10 @@ mod batcher;
 mod config;
 mod door;
 mod open_block;
+mod openapi;
 mod request;
 
 pub use config::Config;
-
-/// What each route of [`Ingest::router`] needs.
-pub const ROUTES: [Route; 3] =
-    [Route::needs("/events", Scope::Ingest), Route::needs("/events/bulk", Scope::Ingest), Route::needs("/event", Scope::Ingest)];
 
 /// What the role needs from the process it lives in.
 pub struct Parts {
@@ -59,6 +56,12 @@ impl Ingest {
     /// `POST /events`, `/events/bulk` and `/event`.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What clients are told about the routes.
+    #[must_use]
+    pub fn description() -> Description {
+        door::api().finish().1
     }
 
     /// Starts the agents. They end when every clone of the router is gone and the last block is answered.

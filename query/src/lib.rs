@@ -8,14 +8,15 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, routing};
+use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{IdentityRule, Position, Timestamp};
 use serde::Deserialize;
 use service::{
     clock::Clock,
     health::{Check, Health},
-    http::Route,
+    http::Access,
     keys::Scope,
+    openapi::{Api, Description},
     settings::{ByteSize, Interval, Secret},
     tasks::{Stop, Tasks},
 };
@@ -30,6 +31,7 @@ mod engine;
 mod error;
 mod event_id;
 mod metrics;
+mod openapi;
 mod params;
 mod pipelines;
 mod provider;
@@ -50,10 +52,6 @@ use crate::{
     session::Sessions,
     statements::Statements,
 };
-
-/// What each route of [`Query::router`] needs.
-pub const ROUTES: [Route; 3] =
-    [Route::needs("/metrics", Scope::Query), Route::needs("/stats", Scope::Query), Route::needs("/sql", Scope::Query)];
 
 /// How often the tables are looked at when nobody asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -141,16 +139,28 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
     Ok(Query(Arc::new(Shared { lake, sessions, engine, statements, clock: parts.clock, tables, max_rows, max_sql_bytes })))
 }
 
+/// The routes, each with what clients are told about it.
+fn api() -> Api<Query> {
+    Api::new("questions", Access::Needs(Scope::Query), "Metrics, statistics and SQL over every acknowledged event.")
+        .get("/metrics", metrics::get, openapi::metrics)
+        .get("/stats", stats::get, openapi::stats)
+        .post("/sql", sql::post, openapi::post_sql)
+        .get("/sql", sql::get, openapi::get_sql)
+        .delete("/sql/{query_id}", sql::cancel, openapi::cancel_sql)
+}
+
 impl Query {
     /// `GET /metrics`, `GET /stats`, `POST /sql`, `GET /sql` and `DELETE /sql/{query_id}`.
     pub fn router(&self) -> Router {
         let body = DefaultBodyLimit::max(self.max_sql_bytes() + sql::MAX_PARAMETERS_BYTES);
-        Router::new()
-            .route("/metrics", routing::get(metrics::get))
-            .route("/stats", routing::get(stats::get))
-            .route("/sql", routing::post(sql::post).get(sql::get).layer(body))
-            .route("/sql/{query_id}", routing::delete(sql::cancel))
-            .with_state(self.clone())
+        let (routes, _) = api().finish();
+        routes.layer(body).with_state(self.clone())
+    }
+
+    /// What clients are told about the routes.
+    #[must_use]
+    pub fn description() -> Description {
+        api().finish().1
     }
 
     /// Starts the task that looks at the tables every few seconds, so that the readiness is true also when nobody asks.

@@ -31,7 +31,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let parts = Parts { store, tails, identity, clock: process.clock.clone(), health: process.health.clone() };
     let query = query::build(&config, parts).await?;
     process.serve_admin(admin);
-    process.serve("query", public, query.router(), &query::ROUTES);
+    process.serve("query", public, query.router(), query::Query::description());
     query.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

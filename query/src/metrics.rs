@@ -9,7 +9,7 @@ use axum::{extract::State, http::Uri, response::Response};
 use futures::try_join;
 
 use self::{
-    answer::{Measured, MetricsAnswer, arrange},
+    answer::{Measured, arrange},
     question::{Limits, MetricsQuestion},
 };
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
 mod answer;
 mod plan;
 mod question;
+
+pub(crate) use self::answer::MetricsAnswer;
+#[cfg(test)]
+pub(crate) use self::question::{DIMENSIONS, PARAMETERS};
 
 /// The route.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response, Error> {

@@ -25,7 +25,9 @@ mod gate;
 mod plan;
 mod request;
 
-pub(crate) use fault::BadStatement;
+#[cfg(test)]
+pub(crate) use self::request::{GET_PARAMETERS, MEMBERS, URL_PARAMETERS};
+pub(crate) use self::{fault::BadStatement, format::Format};
 
 /// How much a JSON body may add to the statement: parameters.
 pub(crate) const MAX_PARAMETERS_BYTES: usize = 1 << 20;

@@ -14,6 +14,7 @@ use datafusion::{
     prelude::{ident, lit},
 };
 use futures::try_join;
+use schemars::JsonSchema;
 use schemas::{EventDate, Position, Timestamp, tables::EVENT_DATE};
 use serde::Serialize;
 
@@ -26,7 +27,8 @@ use crate::{
     reply,
 };
 
-const PARAMETERS: [&str; 5] = ["site_id", "date", "top", "event_type", "at_least"];
+/// The parameters of the route.
+pub(crate) const PARAMETERS: [&str; 5] = ["site_id", "date", "top", "event_type", "at_least"];
 const VIEWS: &str = "views";
 /// What counts as a view, unless the client says otherwise.
 const PAGE_VIEW: &str = "page_view";
@@ -73,19 +75,28 @@ fn date(params: &Params) -> Result<Option<EventDate>, BadParameter> {
     Ok(Some(date))
 }
 
-/// The body of an answer.
-#[derive(Serialize)]
-struct StatsAnswer {
+/// The page views of a site on one day.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Stats")]
+pub(crate) struct StatsAnswer {
+    /// As asked.
     site_id: String,
+    /// The UTC day.
     date: String,
+    /// Views.
     total_views: i64,
+    /// Different users.
     unique_users: i64,
+    /// The most viewed paths, the first one most.
     top_paths: Vec<PathViews>,
 }
 
-#[derive(Serialize)]
+/// A path and its views.
+#[derive(Serialize, JsonSchema)]
 struct PathViews {
+    /// The path.
     path: String,
+    /// How often it was viewed.
     views: i64,
 }
 

@@ -11,15 +11,14 @@ use std::{
     },
 };
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, Router, extract::State};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::http::Route;
-
-/// The routes of health, open to everybody.
-pub const ROUTES: [Route; 5] =
-    [Route::open("/health"), Route::open("/healthz"), Route::open("/livez"), Route::open("/ready"), Route::open("/readyz")];
+use crate::{
+    http::Access,
+    openapi::{Api, Description, parts::responses},
+};
 
 /// The checks of a process. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -57,13 +56,13 @@ impl Health {
 
     /// `GET /health`, `/healthz`, `/livez`, `/ready` and `/readyz`. Merge it once into each port's router.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/health", get(alive))
-            .route("/healthz", get(alive))
-            .route("/livez", get(alive))
-            .route("/ready", get(ready))
-            .route("/readyz", get(ready))
-            .with_state(self.clone())
+        api().finish().0.with_state(self.clone())
+    }
+
+    /// What clients are told about the routes.
+    #[must_use]
+    pub fn description() -> Description {
+        api().finish().1
     }
 
     /// Why each part is down; `None` for a part that is up.
@@ -100,6 +99,36 @@ impl Check {
     fn reason(&self) -> Option<String> {
         self.down.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn api() -> Api<Health> {
+    Api::new("health", Access::Open, "Whether the process lives, and whether it can work.")
+        .get("/health", alive, |_| describe_alive("health"))
+        .get("/healthz", alive, |_| describe_alive("healthz"))
+        .get("/livez", alive, |_| describe_alive("livez"))
+        .get("/ready", ready, |_| describe_ready("ready"))
+        .get("/readyz", ready, |_| describe_ready("readyz"))
+}
+
+fn describe_alive(id: &str) -> Value {
+    let schema = json!({"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}});
+    let good = json!({"200": {"description": "The process answers.", "content": {"application/json": {"schema": schema}}}});
+    json!({"operationId": id, "summary": "Does the process answer?", "security": [{}], "responses": responses(good, &[500])})
+}
+
+fn describe_ready(id: &str) -> Value {
+    let answer = |status: &str, description: &str, checks: Value| {
+        let checks_schema = json!({"type": "object", "additionalProperties": {"type": "string"}});
+        let properties = json!({"status": {"const": status}, "checks": checks_schema});
+        let schema = json!({"type": "object", "required": ["status", "checks"], "properties": properties});
+        let content = json!({"schema": schema, "example": {"status": status, "checks": checks}});
+        json!({"description": description, "content": {"application/json": content}})
+    };
+    let good = json!({
+        "200": answer("ready", "Every part works.", json!({"journal": "ok", "pipeline": "ok", "table": "ok"})),
+        "503": answer("unavailable", "The parts that are down say why.", json!({"journal": "down: no server; start it", "table": "ok"})),
+    });
+    json!({"operationId": id, "summary": "Can the process work?", "security": [{}], "responses": responses(good, &[500])})
 }
 
 async fn alive() -> Json<Value> {

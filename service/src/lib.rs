@@ -2,7 +2,7 @@
 //!
 //! In the order in which a process meets them: [`settings`] are read, [`telemetry`] starts, the [`clock`] is handed out,
 //! [`tasks`] run until a stop is requested, [`http`] serves those who have [`keys`] within their [`limits`], errors leave as a
-//! [`problem`], [`health`] says how it goes, and [`process`] is all of them together.
+//! [`problem`], [`health`] says how it goes, [`openapi`] tells clients what there is, and [`process`] is all of them together.
 
 pub mod clock;
 mod file_watch;
@@ -10,6 +10,7 @@ pub mod health;
 pub mod http;
 pub mod keys;
 pub mod limits;
+pub mod openapi;
 pub mod problem;
 pub mod process;
 pub mod settings;

@@ -10,6 +10,7 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -35,7 +36,7 @@ struct Members {
 }
 
 /// What is wrong with one event of a request, or with one field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ItemError {
     /// The event in the request, counted from 0; none when the request is one event.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,20 +49,29 @@ pub struct ItemError {
     pub message: String,
 }
 
-/// The body, in the order of the contract.
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error (RFC 9457). Some have members of their own, such as `line` and `column` of a SQL error.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Body<'a> {
+    /// Always `about:blank`: `code` tells the kind.
     r#type: &'static str,
+    /// The status in words.
     title: &'a str,
+    /// The status.
     status: u16,
+    /// What is wrong here and what to do, for people.
     detail: &'a str,
+    /// The kind of error, for programs; stable.
     code: &'a str,
+    /// What is wrong, item by item and field by field.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ItemError],
     #[serde(flatten)]
     extensions: &'a Map<String, Value>,
+    /// As in the header `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+    /// The same as `detail`.
     error: &'a str,
 }
 

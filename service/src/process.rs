@@ -9,10 +9,11 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     clock::Clock,
-    health::{self, Health},
+    health::Health,
     http::{self, BindError, CorsConfig, CorsError, Guard, Limits, Listener, Lock, Route, Tls, TlsConfig, TlsError},
     keys::{self, KeyRing, KeysError},
     limits::Meters,
+    openapi::Description,
     settings::{self, Settings, Sources},
     tasks::{Failure, JoinError, Stop, StopHandle, Tasks},
     telemetry::{self, LogConfig, Telemetry},
@@ -156,9 +157,10 @@ impl Process {
         Ok(self.edge.bind(address, setting).await?.with_tls(tls))
     }
 
-    /// Serves routes, with health, on a public address. What each needs is in `access`; a route that is not there is refused.
-    pub fn serve(&self, name: &str, listener: Listener, routes: Router, access: &[Route]) {
-        let guarded = self.guarded(routes, access, Lock::WhenKeysAreOn);
+    /// Serves routes, with health and the document of all of them, on a public address. A route that is not described is refused.
+    pub fn serve(&self, name: &str, listener: Listener, routes: Router, description: Description) {
+        let (document, description) = description.and(Health::description()).router();
+        let guarded = self.guarded(routes.merge(document), description.routes(), Lock::WhenKeysAreOn);
         let router = match &self.edge.cors {
             Some(cors) => guarded.layer(cors.clone()),
             None => guarded,
@@ -174,7 +176,7 @@ impl Process {
     /// As [`serve_admin`](Self::serve_admin), with routes between our own processes.
     pub fn serve_internal(&self, listener: Listener, routes: Router, access: &[Route]) {
         let lock = if listener.is_loopback() { Lock::Never } else { Lock::Always };
-        let access = [access, &telemetry::ROUTES].concat();
+        let access = [access, &telemetry::ROUTES, Health::description().routes()].concat();
         let router = self.guarded(routes.merge(self.telemetry.metrics_router()), &access, lock);
         let max_connections = self.limits.max_connections.min(INTERNAL_CONNECTIONS);
         self.serve_guarded("admin", listener, router, Limits { max_connections, ..self.limits });
@@ -182,7 +184,7 @@ impl Process {
 
     fn guarded(&self, routes: Router, access: &[Route], lock: Lock) -> Router {
         let Edge { keys, meters, .. } = &self.edge;
-        let guard = Guard::new(keys.clone(), meters.clone(), lock, access.iter().chain(&health::ROUTES));
+        let guard = Guard::new(keys.clone(), meters.clone(), lock, access);
         guard.before(routes.merge(self.health.router()))
     }
 

@@ -28,7 +28,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
 
     tracing::info!(address = %public.address(), "everything is at http://{}", public.address());
     process.serve_admin(admin);
-    process.serve("public", public, ingest.router().merge(query.router()), &[&ingest::ROUTES[..], &query::ROUTES].concat());
+    let description = ingest::Ingest::description().and(query::Query::description());
+    process.serve("public", public, ingest.router().merge(query.router()), description);
     ingest.start(&process.tasks, &process.stop);
     writer.start(&process.tasks, &process.stop);
     query.start(&process.tasks, &process.stop);

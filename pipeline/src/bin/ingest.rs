@@ -29,7 +29,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let parts = ingest::Parts { journal, identity, clock: process.clock.clone(), health: process.health.clone() };
     let ingest = ingest::Ingest::build(&config, parts);
     process.serve_admin(admin);
-    process.serve("ingest", public, ingest.router(), &ingest::ROUTES);
+    process.serve("ingest", public, ingest.router(), ingest::Ingest::description());
     ingest.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

@@ -6,8 +6,9 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode};
 use journal::PublishError;
+use schemars::JsonSchema;
 use schemas::{Position, Violation};
-use serde_json::json;
+use serde::Serialize;
 use service::problem::{ItemError, Problem};
 
 use super::batcher::Refusal;
@@ -16,6 +17,8 @@ use super::batcher::Refusal;
 const POSITION: &str = "tidemark-position";
 /// Most errors listed in one answer; the rest is only counted.
 const MAX_ERRORS: usize = 1000;
+/// The status word of both bodies.
+const ACCEPTED: &str = "accepted";
 const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// 202 for one event.
@@ -35,10 +38,43 @@ pub(super) struct AcceptedMany {
 /// 204 for a page view.
 pub(super) struct PageViewAccepted(pub(super) AcceptedOne);
 
+/// The event is on disk.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AcceptedEvent")]
+pub(super) struct OneBody {
+    /// Always `accepted`.
+    status: &'static str,
+    /// The client's own id, or one that is the same for every repeat of this event. SQL shows the same.
+    event_id: String,
+    /// Always 1.
+    accepted: usize,
+    /// Where it stands in the journal: shard, sequence, index. `at_least=` of a question waits for it.
+    position: String,
+}
+
+/// The good events are on disk; the others are listed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AcceptedEvents")]
+pub(super) struct ManyBody {
+    /// Always `accepted`.
+    status: &'static str,
+    /// How many are on disk.
+    accepted: usize,
+    /// The same as `accepted`.
+    accepted_count: usize,
+    /// How many are not, because they are wrong.
+    rejected: usize,
+    /// Of the accepted events, in their order.
+    event_ids: Vec<String>,
+    /// What is wrong with the others; of very many only the first.
+    errors: Vec<ItemError>,
+    /// The journal's messages that hold them: shard and sequence, joined by commas.
+    position: String,
+}
+
 impl IntoResponse for AcceptedOne {
     fn into_response(self) -> Response {
-        let position = self.position.to_string();
-        let body = json!({"status": "accepted", "event_id": self.event_id, "accepted": 1, "position": position});
+        let body = OneBody { status: ACCEPTED, event_id: self.event_id, accepted: 1, position: self.position.to_string() };
         (StatusCode::ACCEPTED, Json(body)).into_response()
     }
 }
@@ -47,10 +83,15 @@ impl IntoResponse for AcceptedMany {
     fn into_response(mut self) -> Response {
         let accepted = self.event_ids.len();
         self.errors.truncate(MAX_ERRORS);
-        let body = json!({
-            "status": "accepted", "accepted": accepted, "accepted_count": accepted, "rejected": self.rejected,
-            "event_ids": self.event_ids, "errors": self.errors, "position": messages(&self.positions),
-        });
+        let body = ManyBody {
+            status: ACCEPTED,
+            accepted,
+            accepted_count: accepted,
+            rejected: self.rejected,
+            event_ids: self.event_ids,
+            errors: self.errors,
+            position: messages(&self.positions),
+        };
         (StatusCode::ACCEPTED, Json(body)).into_response()
     }
 }

@@ -7,7 +7,6 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     middleware::from_fn_with_state,
     response::IntoResponse,
-    routing::post,
 };
 use schemas::{
     Event, Identity, IdentityRule, Rules, Timestamp,
@@ -15,7 +14,9 @@ use schemas::{
 };
 use service::{
     clock::Clock,
-    http::WireLimit,
+    http::{Access, WireLimit},
+    keys::Scope,
+    openapi::Api,
     problem::{ItemError, Problem},
     settings::ByteSize,
 };
@@ -25,6 +26,7 @@ use super::{
     Config,
     answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted},
     batcher::Batchers,
+    openapi,
     request::Events,
 };
 
@@ -41,12 +43,18 @@ struct Shared {
     clock: Clock,
 }
 
+/// The routes, each with what clients are told about it.
+pub(super) fn api() -> Api<Door> {
+    Api::new("events", Access::Needs(Scope::Ingest), "Events in: a 2xx means that they are on disk.")
+        .post("/events", events, openapi::events)
+        .post("/events/bulk", bulk, openapi::bulk)
+        .post("/event", page_view, openapi::page_view)
+}
+
 /// The routes, with the limit of the body on both sides of decompression.
 pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
-    Router::new()
-        .route("/events", post(events))
-        .route("/events/bulk", post(bulk))
-        .route("/event", post(page_view))
+    let (routes, _) = api().finish();
+    routes
         .layer(DefaultBodyLimit::max(max_body.as_usize()))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state(WireLimit { max: max_body, setting: "ingest.max_body" }, WireLimit::check))

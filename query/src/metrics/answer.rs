@@ -1,6 +1,7 @@
 //! What `/metrics` answers, in the shape and the member order of the contract.
 
 use std::{
+    borrow::Cow,
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, HashMap},
 };
@@ -9,6 +10,7 @@ use datafusion::arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{Int64Type, TimestampMicrosecondType},
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -133,33 +135,52 @@ fn sort(groups: &mut [Measured], question: &MetricsQuestion) {
     }
 }
 
-/// The body of an answer.
-#[derive(Debug, Serialize)]
+/// Totals over everything that was asked for, and one entry for each group.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Metrics")]
 pub(crate) struct MetricsAnswer {
+    /// The filter, as asked.
     event_name: Option<String>,
+    /// The first instant, in seconds since 1970.
     from: Seconds,
+    /// The last instant, itself included, in seconds since 1970.
     to: Seconds,
+    /// As asked.
     grouped_by: Option<String>,
+    /// The same as `grouped_by`.
     group_by: Option<String>,
+    /// Events, never the sum of the groups.
     total_events: u64,
+    /// Different users, never the sum of the groups.
     unique_users: u64,
+    /// How users were counted: `exact` or `approx`.
     uniques: &'static str,
+    /// The groups; empty without `group_by`.
     data: Vec<GroupAnswer>,
+    /// Shard to sequence: up to where the journal's events are in the answer.
     as_of: BTreeMap<u16, u64>,
+    /// Whether events that are not committed yet are in the answer.
     fresh: bool,
+    /// How long it took.
     took_ms: u64,
 }
 
 /// One group: `group` with one dimension, `groups` with two.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Group")]
 struct GroupAnswer {
+    /// The value of the dimension; null for events without. Of time: RFC 3339 text of the bucket's start.
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<Option<String>>,
+    /// The values of both dimensions, as named in `group_by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<Vec<Option<String>>>,
+    /// The start of the time bucket, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     bucket_start: Option<Seconds>,
+    /// Events of the group.
     total_events: u64,
+    /// Different users of the group.
     unique_users: u64,
 }
 
@@ -174,6 +195,20 @@ impl Serialize for Seconds {
     )]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.0 % 1_000_000 == 0 { serializer.serialize_i64(self.0 / 1_000_000) } else { serializer.serialize_f64(self.0 as f64 / 1e6) }
+    }
+}
+
+impl JsonSchema for Seconds {
+    fn schema_name() -> Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number"})
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The parameters of the route.
-const PARAMETERS: [&str; 15] = [
+pub(crate) const PARAMETERS: [&str; 15] = [
     "event_name",
     "channel",
     "campaign_id",
@@ -42,7 +42,7 @@ pub(crate) enum Dimension {
 }
 
 /// The dimensions that are not time.
-const DIMENSIONS: [(&str, Dimension); 6] = [
+pub(crate) const DIMENSIONS: [(&str, Dimension); 6] = [
     ("channel", Dimension::Column("channel")),
     ("event_name", Dimension::Column("event_name")),
     ("campaign_id", Dimension::Column("campaign_id")),

@@ -24,7 +24,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    const NAMES: [(&'static str, Self); 7] = [
+    pub(crate) const NAMES: [(&'static str, Self); 7] = [
         ("json", Self::Json),
         ("jsonl", Self::JsonLines),
         ("csv", Self::Csv),
@@ -75,7 +75,7 @@ impl Format {
     }
 
     /// The `Content-Type` of an answer.
-    pub(super) const fn content_type(self) -> &'static str {
+    pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::JsonLines => "application/x-ndjson",

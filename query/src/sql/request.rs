@@ -14,9 +14,12 @@ use crate::{
     suggest::nearest,
 };
 
-const URL_PARAMETERS: [&str; 4] = ["format", "timeout_ms", "max_rows", "at_least"];
-const GET_PARAMETERS: [&str; 5] = ["q", "format", "timeout_ms", "max_rows", "at_least"];
-const MEMBERS: [&str; 5] = ["sql", "params", "format", "timeout_ms", "max_rows"];
+/// The parameters of `POST /sql`.
+pub(crate) const URL_PARAMETERS: [&str; 4] = ["format", "timeout_ms", "max_rows", "at_least"];
+/// The parameters of `GET /sql`.
+pub(crate) const GET_PARAMETERS: [&str; 5] = ["q", "format", "timeout_ms", "max_rows", "at_least"];
+/// The members of a JSON body.
+pub(crate) const MEMBERS: [&str; 5] = ["sql", "params", "format", "timeout_ms", "max_rows"];
 
 /// What the server allows a request.
 #[derive(Clone, Copy, Debug)]

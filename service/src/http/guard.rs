@@ -3,7 +3,7 @@
 //! Each role lists its routes with what they need. A route that is in no list is refused to everybody, so that none is open by
 //! oversight.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// A route and what it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// As the router knows it, such as `/sql/{query_id}`; every method.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// What it needs.
     pub access: Access,
 }
@@ -56,20 +56,20 @@ struct Shared {
     keys: KeyRing,
     meters: Meters,
     lock: Lock,
-    routes: HashMap<&'static str, Access>,
+    routes: HashMap<Cow<'static, str>, Access>,
 }
 
 impl Route {
     /// A route for everybody.
     #[must_use]
     pub const fn open(path: &'static str) -> Self {
-        Self { path, access: Access::Open }
+        Self { path: Cow::Borrowed(path), access: Access::Open }
     }
 
     /// A route for keys with this scope.
     #[must_use]
     pub const fn needs(path: &'static str, scope: Scope) -> Self {
-        Self { path, access: Access::Needs(scope) }
+        Self { path: Cow::Borrowed(path), access: Access::Needs(scope) }
     }
 }
 
@@ -77,7 +77,7 @@ impl Guard {
     /// The guard of a listener with these routes.
     #[must_use]
     pub fn new<'a>(keys: KeyRing, meters: Meters, lock: Lock, routes: impl IntoIterator<Item = &'a Route>) -> Self {
-        let routes = routes.into_iter().map(|route| (route.path, route.access)).collect();
+        let routes = routes.into_iter().map(|route| (route.path.clone(), route.access)).collect();
         Self(Arc::new(Shared { keys, meters, lock, routes }))
     }
 

@@ -5,6 +5,7 @@
 
 mod answers;
 mod connections;
+mod openapi;
 mod stop;
 mod telemetry;
 

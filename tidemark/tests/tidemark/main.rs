@@ -8,5 +8,6 @@ mod crash;
 mod duckdb;
 mod end_to_end;
 mod messages;
+mod openapi;
 mod process;
 mod verify;
