@@ -78,7 +78,7 @@ fn list(file: &KeyFile) -> anyhow::Result<()> {
     for key in &keys {
         table.add_row(row(key));
     }
-    print(&table.trim_fmt())
+    Ok(print(&table.trim_fmt())?)
 }
 
 fn row(key: &KeyRecord) -> [String; 7] {
@@ -101,5 +101,5 @@ fn limits(KeyLimits { events_per_second, bytes_per_second, queries_per_second }:
 
 fn revoke(id: &str, file: &KeyFile) -> anyhow::Result<()> {
     let KeyRecord { name, ends_with, .. } = file.revoke(id)?;
-    print(&format!("revoked {id} {name} (...{ends_with}); running servers refuse it within a second"))
+    Ok(print(&format!("revoked {id} {name} (...{ends_with}); running servers refuse it within a second"))?)
 }

@@ -141,7 +141,7 @@ impl Activity {
         }
     }
 
-    /// Until when the connection may go on as it is; of a busy one, when to look again.
+    /// When to look again, unless it must be closed now. Requests do not wake the watchdog, so it looks before any time can be over.
     fn verdict(&self, limits: &Limits, now: Instant) -> Result<Instant, Closed> {
         let state = self.state();
         let (until, closed) = match (state.requests, state.blocked_since, state.waits_for) {
@@ -149,9 +149,11 @@ impl Activity {
             (0, _, WaitsFor::Head { .. }) => (state.since + limits.header_timeout.0, Closed::SlowHead),
             (0, _, WaitsFor::Request) => (state.since + limits.idle_timeout.0, Closed::Idle),
             (_, Some(since), _) => (since + limits.body_timeout.0, Closed::NotRead),
-            (_, None, _) => (now + limits.header_timeout.0.min(limits.body_timeout.0), Closed::NotRead),
+            (_, None, _) => (now + limits.body_timeout.0, Closed::NotRead),
         };
-        if until <= now { Err(closed) } else { Ok(until) }
+        let Limits { header_timeout, body_timeout, idle_timeout, .. } = limits;
+        let next_look = now + header_timeout.0.min(body_timeout.0).min(idle_timeout.0);
+        if until <= now { Err(closed) } else { Ok(until.min(next_look)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

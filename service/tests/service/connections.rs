@@ -56,7 +56,7 @@ async fn a_client_that_does_not_finish_its_head_is_closed() {
 
 #[tokio::test]
 async fn a_connection_that_stays_silent_after_its_answer_is_closed() {
-    let server = TestServer::start(router(), Limits { header_timeout: SHORT, ..patient() }).await;
+    let server = TestServer::start(router(), Limits { idle_timeout: SHORT, ..patient() }).await;
     let answer = until_closed(&server, "GET /ok HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
     server.stop().await.unwrap();

@@ -5,16 +5,19 @@
 
 mod answers;
 mod connections;
+mod doors;
+mod edges;
 mod openapi;
 mod stop;
 mod telemetry;
+mod tls;
 
 use std::time::Duration;
 
 use axum::Router;
 use service::{
-    http::{Limits, StopTimeout, bind, layers, serve},
-    settings::Interval,
+    http::{Limits, StopTimeout, Tls, bind, layers, serve},
+    settings::{ByteSize, Interval},
     tasks::{Stop, StopHandle},
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -24,7 +27,17 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Limits that no test reaches by accident.
 fn patient() -> Limits {
-    Limits { header_timeout: Interval(SOON), body_timeout: Interval(SOON), stop_timeout: Interval(SOON) }
+    Limits {
+        header_timeout: Interval(SOON),
+        body_timeout: Interval(SOON),
+        idle_timeout: Interval(SOON),
+        stop_timeout: Interval(SOON),
+        drain_delay: Interval(Duration::ZERO),
+        max_connections: 1_000,
+        max_head: ByteSize(16 << 10),
+        max_headers: 20,
+        max_streams: 8,
+    }
 }
 
 /// A served router. Dropping it without [`TestServer::stop`] aborts it.
@@ -36,7 +49,11 @@ struct TestServer {
 
 impl TestServer {
     async fn start(router: Router, limits: Limits) -> Self {
-        let listener = bind("127.0.0.1:0", "serve.listen").await.unwrap();
+        Self::start_with(router, limits, None).await
+    }
+
+    async fn start_with(router: Router, limits: Limits, tls: Option<Tls>) -> Self {
+        let listener = bind("127.0.0.1:0", "serve.listen").await.unwrap().with_tls(tls);
         let url = format!("http://{}", listener.address());
         let (handle, stop) = Stop::pair();
         let served = tokio::spawn(serve(listener, layers(router), stop, limits));
