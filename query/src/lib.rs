@@ -17,6 +17,7 @@ use service::{
     openapi::{Api, Description},
     settings::{ByteSize, Interval},
     tasks::{Stop, Tasks},
+    telemetry,
 };
 use table::{Store, Tails};
 use tokio::time::{Instant, timeout};
@@ -27,6 +28,7 @@ mod cut;
 mod engine;
 mod error;
 mod event_id;
+mod measures;
 mod metrics;
 mod openapi;
 mod params;
@@ -118,6 +120,7 @@ struct Shared {
 /// # Errors
 /// When the store or the tables cannot be used.
 pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
+    telemetry::describe(&measures::METRICS);
     let tables = parts.health.check("table");
     let lake = Lake::open(&parts.store, parts.tails).await?;
     let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;

@@ -12,7 +12,7 @@ use axum::{
 };
 
 use self::request::{Limits, SqlRequest};
-use crate::{Query, error::Error};
+use crate::{Query, error::Error, measures::measured};
 
 mod answer;
 mod depth;
@@ -37,15 +37,21 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
-    let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
-    let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
-    answer::answer(query, request).await
+    let respond = async {
+        let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
+        let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
+        answer::answer(query, request).await
+    };
+    measured("sql", respond).await
 }
 
 /// `GET /sql?q=`.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
-    let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
-    answer::answer(query, request).await
+    let respond = async {
+        let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
+        answer::answer(query, request).await
+    };
+    measured("sql", respond).await
 }
 
 fn limits(query: &Query) -> Limits {
