@@ -89,6 +89,13 @@ chaos seed="" minutes="1": tools claim
     TIDEMARK_CHAOS_SEED="$1" TIDEMARK_CHAOS_MINUTES="$2" cargo test --locked --workspace --test tidemark -- \
         --exact --ignored --nocapture chaos::a_long_run_tells_one_story_whatever_breaks
 
+# Thousands of right and wrong requests, made from the served OpenAPI document: just schemathesis --seed 1 --max-examples 100
+[group('develop')]
+[no-exit-message]
+schemathesis *options: tools claim
+    cargo build --locked --package tidemark
+    @scripts/schemathesis.sh "$CARGO_TARGET_DIR/debug/tidemark" "$@"
+
 # Everything that a change must pass: format, lints, docs, dependencies, licences, tests
 [group('develop')]
 check: static claim && test

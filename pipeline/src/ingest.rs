@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use journal::Journal;
-use service::{clock::Clock, health::Health, openapi::Description, tasks::Tasks};
+use service::{clock::Clock, health::Health, openapi::Description, tasks::Tasks, telemetry};
 
 use self::{batcher::Batchers, door::Door};
 use crate::journal_watch;
@@ -18,6 +18,7 @@ mod answer;
 mod batcher;
 mod config;
 mod door;
+mod measures;
 mod open_block;
 mod openapi;
 mod request;
@@ -47,6 +48,7 @@ impl Ingest {
     /// Puts the parts together; nothing runs yet.
     #[must_use]
     pub fn build(config: &Config, parts: Parts) -> Self {
+        telemetry::describe(&measures::METRICS);
         let watch = journal_watch::JournalWatch::new(Arc::clone(&parts.journal), parts.clock.clone(), &parts.health);
         let (batchers, agents) = Batchers::new(parts.journal, config);
         let door = Door::new(config, batchers, parts.identity, parts.clock);

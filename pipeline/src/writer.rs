@@ -15,6 +15,7 @@ use service::{
     clock::Clock,
     health::Health,
     tasks::{Stop, Tasks},
+    telemetry,
 };
 use table::{Store, Table};
 
@@ -28,6 +29,7 @@ mod dedup;
 mod foreign;
 mod history;
 mod items;
+mod measures;
 mod open_batch;
 mod origin;
 mod retention;
@@ -71,6 +73,7 @@ impl Writer {
     /// When the store cannot hold the tables, or a table is not ours.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, table::Error> {
         let Parts { journal, store, dedup, retention, clock, health } = parts;
+        telemetry::describe(&measures::METRICS);
         let identity = dedup.identity;
         let events = Table::open_or_create(&store, "events", tables::events()).await?;
         let quarantine = Table::open_or_create(&store, "quarantine", tables::quarantine()).await?;

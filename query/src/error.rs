@@ -91,6 +91,18 @@ pub(crate) fn is_of_the_store(root: &DataFusionError) -> bool {
 }
 
 impl Error {
+    /// The kind of error, for metrics.
+    pub(crate) const fn result(&self) -> &'static str {
+        match self {
+            Self::Parameter(_) | Self::Statement(_) => "invalid",
+            Self::NotVisible(_) => "not_visible",
+            Self::TimedOut { .. } => "timeout",
+            Self::OutOfMemory(_) => "out_of_memory",
+            Self::Unavailable(_) => "unavailable",
+            Self::Engine(_) | Self::Panicked(_) | Self::BrokenOff | Self::Unwritable(_) => "failed",
+        }
+    }
+
     /// The answer of the contract.
     pub(crate) fn problem(&self) -> Problem {
         match self {

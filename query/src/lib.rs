@@ -19,6 +19,7 @@ use service::{
     openapi::{Api, Description},
     settings::{ByteSize, Interval, Secret},
     tasks::{Stop, Tasks},
+    telemetry,
 };
 use table::{Store, Tails};
 use tokio::time::{Instant, timeout};
@@ -30,6 +31,7 @@ mod cut;
 mod engine;
 mod error;
 mod event_id;
+mod measures;
 mod metrics;
 mod openapi;
 mod params;
@@ -128,6 +130,7 @@ struct Shared {
 /// # Errors
 /// When the store or the tables cannot be used.
 pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
+    telemetry::describe(&measures::METRICS);
     let tables = parts.health.check("table");
     let lake = Lake::open(&parts.store, parts.tails).await?;
     let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;

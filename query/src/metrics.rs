@@ -17,6 +17,7 @@ use crate::{
     cancel::Cancel,
     cut::Cut,
     error::Error,
+    measures::measured,
     reply::{self, X_TRUNCATED},
 };
 
@@ -30,6 +31,10 @@ pub(crate) use self::question::{DIMENSIONS, PARAMETERS};
 
 /// The route.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response, Error> {
+    measured("metrics", respond(query, uri)).await
+}
+
+async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
     let began = Instant::now();
     let question = MetricsQuestion::read(&uri, Limits { now: query.now(), max_groups: query.max_rows() })?;
     let limit = query.engine().timeout(None);

@@ -13,7 +13,7 @@ use axum::{
 use service::problem::Problem;
 
 use self::request::{Limits, SqlRequest};
-use crate::{Query, error::Error, statements::QueryId};
+use crate::{Query, error::Error, measures::measured, statements::QueryId};
 
 mod answer;
 mod depth;
@@ -39,15 +39,21 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
-    let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
-    let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
-    answer::answer(query, request, QueryId::of(&headers)?).await
+    let respond = async {
+        let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
+        let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
+        answer::answer(query, request, QueryId::of(&headers)?).await
+    };
+    measured("sql", respond).await
 }
 
 /// `GET /sql?q=`.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
-    let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
-    answer::answer(query, request, QueryId::of(&headers)?).await
+    let respond = async {
+        let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
+        answer::answer(query, request, QueryId::of(&headers)?).await
+    };
+    measured("sql", respond).await
 }
 
 /// `DELETE /sql/{query_id}`.

@@ -23,6 +23,7 @@ use crate::{
     cancel::Cancel,
     cut::Cut,
     error::Error,
+    measures::measured,
     params::{BadParameter, Params},
     reply,
 };
@@ -102,6 +103,10 @@ struct PathViews {
 
 /// The route.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response, Error> {
+    measured("stats", respond(query, uri)).await
+}
+
+async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
     let question = StatsQuestion::read(&uri, query.now())?;
     let limit = query.engine().timeout(None);
     let (cut, answer) = query.engine().run(limit, Cancel::default(), answer(query.clone(), question)).await?;

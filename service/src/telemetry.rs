@@ -3,6 +3,8 @@
 //! Logs go to standard error, so that standard output stays free for answers: text on a terminal, one JSON object per line
 //! elsewhere. Metrics recorded with the `metrics` macros anywhere in the process are shown by [`Telemetry::metrics_router`].
 
+mod measures;
+
 use std::{
     convert::Infallible,
     io::{IsTerminal, stderr},
@@ -10,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+pub use self::measures::{Metric, describe};
 use crate::{
     http::Route,
     keys::Scope,
@@ -82,6 +85,8 @@ const COUNTS: [f64; 14] =
     [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 134_217_728.0];
 /// The crates and binaries of this workspace.
 const OWN_MODULES: [&str; 8] = ["schemas", "journal", "table", "service", "pipeline", "ingest", "query", "tidemark"];
+/// The media type of Prometheus' text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often recorded values are folded into the histograms, so that they take no memory while nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -97,7 +102,10 @@ pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
         false => registry.with(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(stderr)).try_init()?,
     }
     std::panic::set_hook(Box::new(log_panic));
-    Ok(Telemetry { prometheus: prometheus()?.install_recorder()? })
+    let telemetry = Telemetry { prometheus: prometheus()?.install_recorder()? };
+    describe(&measures::METRICS);
+    measures::report_build();
+    Ok(telemetry)
 }
 
 /// Chooses the one provider of cryptography; call it first thing in every main, before the first TLS connection.
@@ -110,7 +118,11 @@ impl Telemetry {
     /// `GET /metrics` in the text format of Prometheus, for the admin port.
     pub fn metrics_router(&self) -> Router {
         let prometheus = self.prometheus.clone();
-        Router::new().route("/metrics", get(async move || prometheus.render()))
+        let text = async move || {
+            measures::report_process();
+            ([(CONTENT_TYPE, TEXT_FORMAT)], prometheus.render())
+        };
+        Router::new().route("/metrics", get(text))
     }
 
     /// Keeps the histograms small until a stop is requested; run it as a task.

@@ -96,6 +96,7 @@ impl Committer {
             .map_err(|source: Box<dyn std::error::Error + Send + Sync>| Error::Unwritable { after, last, source })?;
         let quarantine = self.commit_quarantine(base.quarantine, quarantined, (last, origin)).await?;
         let files = self.write(&self.events, &events, after, last).await?;
+        measure(&files);
         let events = self.commit_files(&self.events, &base.events, files, (last, origin)).await?;
         report(self.shard, &events, started);
         Ok(Base { events, quarantine, stream: base.stream, shard: self.shard })
@@ -178,6 +179,12 @@ fn sort(batch: &Batch, quarantine: Sequence) -> Result<(Vec<Day>, Vec<Day>), Arr
     let events = days(&tables::events(), batch.events.batches(), &EVENTS_ORDER)?;
     let quarantined = rows_above(batch.quarantined.batches(), quarantine);
     Ok((events, days(&tables::quarantine(), &quarantined, &QUARANTINE_ORDER)?))
+}
+
+fn measure(files: &[DataFile]) {
+    let (rows, bytes) = files.iter().fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.size_bytes));
+    metrics::histogram!("tidemark_pipeline_commit_rows").record(rows as f64);
+    metrics::histogram!("tidemark_pipeline_commit_bytes").record(bytes as f64);
 }
 
 fn report(shard: ShardId, events: &Snapshot, started: Instant) {

@@ -73,6 +73,11 @@ impl OpenBatch {
         Ok(())
     }
 
+    /// The memory of the rows.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The last delivery that was pushed, here or before.
     pub(super) fn last(&self) -> Sequence {
         self.last

@@ -36,6 +36,7 @@ pub(super) struct Shard {
     run: u64,
     tidemark: Sequence,
     committing: Option<Batch>,
+    committing_bytes: usize,
     open: OpenBatch,
     index: Index,
 }
@@ -43,7 +44,15 @@ pub(super) struct Shard {
 impl Shard {
     /// A shard of which everything up to `tidemark` is in the table, and nothing else is known.
     pub(super) fn new(id: ShardId, run: u64, tidemark: Sequence, limits: Limits, dedup_bytes: usize) -> Self {
-        Self { id, run, tidemark, committing: None, open: OpenBatch::new(limits, tidemark), index: Index::new(dedup_bytes) }
+        Self {
+            id,
+            run,
+            tidemark,
+            committing: None,
+            committing_bytes: 0,
+            open: OpenBatch::new(limits, tidemark),
+            index: Index::new(dedup_bytes),
+        }
     }
 
     /// The minutes that must be learnt before `rows` can be pushed.
@@ -76,6 +85,7 @@ impl Shard {
         let quarantined_rows = quarantined.as_ref().map_or(0, |rows| rows.num_rows());
         self.open.push((sequence, message), events.filter(|rows| rows.num_rows() > 0), quarantined, now)?;
         self.index.shrink(self.tidemark);
+        self.measure();
         Ok(Admitted { rows: admitted, duplicates: sent - admitted, quarantined: quarantined_rows })
     }
 
@@ -102,6 +112,7 @@ impl Shard {
         if self.committing.is_some() || !(is_last || self.open.is_due(now)) {
             return None;
         }
+        self.committing_bytes = self.open.size_bytes();
         self.committing = self.open.take();
         self.committing.clone()
     }
@@ -113,6 +124,13 @@ impl Shard {
     pub(super) fn committed(&mut self) {
         let batch = self.committing.take().expect("a commit follows a take");
         self.tidemark = batch.last;
+        self.committing_bytes = 0;
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let bytes = self.committing_bytes + self.open.size_bytes();
+        metrics::gauge!("tidemark_pipeline_tail_bytes", "shard" => self.id.to_string()).set(bytes as f64);
     }
 
     /// Every row above the tidemark, and how far they reach.

@@ -97,9 +97,9 @@ impl Asked {
         let elapsed = self.at.elapsed();
         let caller = caller.map(tracing::field::display);
         tracing::debug!(id = self.id.as_str(), %method, path = self.uri.path(), status = status.as_u16(), caller, ?elapsed, "answered");
-        metrics::histogram!("http_request_duration_seconds", "route" => route.clone()).record(elapsed);
-        metrics::counter!("http_requests_total", "method" => method, "route" => route, "status" => status.as_u16().to_string())
-            .increment(1);
+        let status = status.as_u16().to_string();
+        metrics::histogram!("http_request_duration_seconds", "route" => route.clone(), "status" => status.clone()).record(elapsed);
+        metrics::counter!("http_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
     }
 }
 
@@ -121,14 +121,23 @@ async fn complete(response: Response, asked: &Asked) -> Response {
         None if is_plain_error(parts.status, &parts.headers) => plain_problem(parts.status, body, asked).await,
         None => return Response::from_parts(parts, body),
     };
-    if let Some(cause) = problem.cause() {
-        let (id, method, path) = (asked.id.as_str(), &asked.method, asked.uri.path());
-        tracing::error!(request_id = id, %method, path, status = problem.status().as_u16(), cause, "a request failed");
-    }
+    log_failure(&problem, asked);
     let body = problem.body(Some(asked.id.as_str()));
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(crate::problem::MEDIA_TYPE));
     Response::from_parts(parts, Body::from(body))
+}
+
+/// What is our fault or that of a server behind us is seen in the log, with the id that the client has.
+fn log_failure(problem: &Problem, asked: &Asked) {
+    let (request_id, method, path, status) = (asked.id.as_str(), &asked.method, asked.uri.path(), problem.status());
+    match problem.cause() {
+        Some(cause) => tracing::error!(request_id, %method, path, status = status.as_u16(), cause, "a request failed"),
+        None if status.is_server_error() => {
+            tracing::warn!(request_id, %method, path, status = status.as_u16(), code = problem.code(), "a request was not served");
+        }
+        None => {}
+    }
 }
 
 /// An error without a body or with plain text. Errors of another type, such as `/ready`'s JSON, are meant as they are.

@@ -23,7 +23,7 @@ async fn requests_are_counted_by_route_and_shown_to_prometheus() {
     }
     let text = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
     assert!(text.contains("http_requests_total{method=\"GET\",route=\"/users/{id}\",status=\"200\"} 2\n"), "{text}");
-    assert!(text.contains("http_request_duration_seconds_bucket{route=\"/users/{id}\",le=\"0.0005\"}"), "{text}");
+    assert!(text.contains("http_request_duration_seconds_bucket{route=\"/users/{id}\",status=\"200\",le=\"0.0005\"}"), "{text}");
     assert!(text.contains("route=\"none\",status=\"404\"") && !text.contains("/no/such"), "{text}");
     server.stop().await.unwrap();
 }

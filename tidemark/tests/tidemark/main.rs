@@ -10,4 +10,5 @@ mod end_to_end;
 mod messages;
 mod openapi;
 mod process;
+mod telemetry;
 mod verify;

@@ -17,6 +17,7 @@ pub(crate) struct Tidemark {
     child: Child,
     folder: TempDir,
     pub(crate) url: String,
+    pub(crate) admin_url: String,
     settings: Vec<String>,
 }
 
@@ -49,9 +50,10 @@ impl Tidemark {
     async fn start_with(nats: &NatsServer, folder: TempDir, mut settings: Vec<String>) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         settings.extend([format!("nats.url={}", nats.url()), format!("nats.monitoring_url={}", nats.monitoring_url())]);
-        settings.extend([format!("serve.listen={listen}"), "serve.admin_listen=127.0.0.1:0".to_owned()]);
+        let admin_listen = format!("127.0.0.1:{}", free_port());
+        settings.extend([format!("serve.listen={listen}"), format!("serve.admin_listen={admin_listen}")]);
         let child = spawn(&settings, folder.path());
-        let mut tidemark = Self { child, folder, url: format!("http://{listen}"), settings };
+        let mut tidemark = Self { child, folder, url: format!("http://{listen}"), admin_url: format!("http://{admin_listen}"), settings };
         tidemark.ready().await;
         tidemark
     }
@@ -73,7 +75,12 @@ impl Tidemark {
     pub(crate) async fn ended(&mut self) -> (Option<i32>, String) {
         let child = &mut self.child;
         let status = until("the process to end by itself", Duration::from_secs(30), || std::future::ready(child.try_wait().unwrap())).await;
-        (status.code(), std::fs::read_to_string(self.folder.path().join("log")).unwrap())
+        (status.code(), self.log())
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     /// Starts it again without waiting until it is ready.

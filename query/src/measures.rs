@@ -1,0 +1,20 @@
+//! What the queries measure.
+
+use std::{future::Future, time::Instant};
+
+use axum::response::Response;
+use service::telemetry::Metric;
+
+use crate::error::Error;
+
+pub(crate) const METRICS: [Metric; 1] =
+    [Metric::Histogram("tidemark_query_duration_seconds", "From a question to the head of its answer, by kind and result.")];
+
+/// Answers, and measures how long that took and what came of it.
+pub(crate) async fn measured(kind: &'static str, answer: impl Future<Output = Result<Response, Error>>) -> Result<Response, Error> {
+    let began = Instant::now();
+    let answer = answer.await;
+    let result = answer.as_ref().map_or_else(Error::result, |_| "ok");
+    metrics::histogram!("tidemark_query_duration_seconds", "kind" => kind, "result" => result).record(began.elapsed());
+    answer
+}
