@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod health;
+mod journal;
 mod output;
 mod quarantine;
 mod serve;
@@ -28,6 +29,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
+        Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,
         Command::Config { command } => config::run(command, settings),
         Command::Health { url } => health::run(url, &settings.load()?).await,
