@@ -33,6 +33,19 @@ pub enum PublishError {
         /// [`Journal::max_payload_bytes`](crate::Journal::max_payload_bytes).
         limit_bytes: usize,
     },
+    /// Not stored where it belongs: the stream is not the one into which was published before. No later message is taken either.
+    #[error(
+        "stream `{stream}` was created again or set back: it calls a new message {found}, and {seen} was there before; stop Tidemark, \
+         then run `tidemark journal adopt`"
+    )]
+    AnotherStream {
+        /// The stream of the shard.
+        stream: String,
+        /// A sequence that the stream once had.
+        seen: Sequence,
+        /// What it said of a message that was new.
+        found: Sequence,
+    },
     /// Not stored, and a repeat will not help. An operator has to look.
     #[error("the journal refuses the message: {reason}")]
     Refused {
@@ -62,18 +75,18 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// Messages that were to be read next are gone.
+    /// Messages that were to be read next are gone; the server was asked for them and has none.
     #[error("stream `{stream}` has a gap: `{expected}` is next, but the first message there is `{found}`")]
     Gap {
         /// The stream of the shard.
         stream: String,
         /// The sequence that had to come.
         expected: Sequence,
-        /// The one that came, or the first that is still kept.
+        /// The first that is there, or that will be; reading goes on after the one before it.
         found: Sequence,
     },
     /// The stream ends before a message that it once had, as after a restored backup or a power cut.
-    #[error("stream `{stream}` ends at `{last}`, but `{position}` was seen in it")]
+    #[error("stream `{stream}` ends at `{last}`, but `{position}` was seen in it; stop Tidemark, then run `tidemark journal adopt`")]
     Truncated {
         /// The stream of the shard.
         stream: String,
@@ -83,7 +96,10 @@ pub enum Error {
         last: Sequence,
     },
     /// Another stream stands under the name of the one that was opened.
-    #[error("stream `{stream}` was created again: it is that of `{found}`, the one opened was that of `{opened}`")]
+    #[error(
+        "stream `{stream}` was created again: it is that of `{found}`, the one opened was that of `{opened}`; stop Tidemark, then run \
+         `tidemark journal adopt`"
+    )]
     Recreated {
         /// The stream of the shard.
         stream: String,
@@ -93,7 +109,7 @@ pub enum Error {
         found: String,
     },
     /// The stream is gone.
-    #[error("stream `{stream}` was deleted")]
+    #[error("stream `{stream}` was deleted; stop Tidemark, then restore its files or run `tidemark journal adopt`")]
     Deleted {
         /// The stream of the shard.
         stream: String,
@@ -113,6 +129,8 @@ pub enum Error {
 pub enum Remedy {
     /// The same call later.
     Retry,
+    /// Write down what is gone, then read on after it.
+    Record,
     /// Nothing that a program may do: stop, and tell an operator.
     Stop,
 }
@@ -123,9 +141,8 @@ impl Error {
     pub const fn remedy(&self) -> Remedy {
         match self {
             Self::Unavailable { .. } | Self::Rejected { .. } => Remedy::Retry,
-            Self::Gap { .. } | Self::Truncated { .. } | Self::Recreated { .. } | Self::Deleted { .. } | Self::NoSuchShard { .. } => {
-                Remedy::Stop
-            }
+            Self::Gap { .. } => Remedy::Record,
+            Self::Truncated { .. } | Self::Recreated { .. } | Self::Deleted { .. } | Self::NoSuchShard { .. } => Remedy::Stop,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The log between the door and the table: what is in it survives a crash, in order, each message once.
 //!
 //! In: a [`Message`] (one block). Out: [`Delivery`]s, contiguous from any [`Sequence`] that is still kept.
-//! A shard is one stream whose sequences start at 1 and have no holes, so a position says everything
-//! about what was read (INVARIANTS I1, I2). Reading leaves no trace in the journal; the reader keeps its position.
+//! A shard is one stream whose sequences have no holes, so a position says everything about what was read
+//! (INVARIANTS I1, I2); a hole that a disk or a person made is an error that names it, never skipped. Reading leaves no trace in the journal; the reader keeps its position.
 //!
 //! [`JetStream`] is the real one; [`Memory`] is for tests. One conformance suite (`tests/journal`) holds for both.
 
@@ -40,6 +40,7 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Everything after `after`, then whatever comes; never out of order, never with a hole, never twice.
     ///
+    /// Messages that are gone end it with [`Error::Gap`]; who has written that down reads on with another call, after them.
     /// The stream waits while the journal is away and goes on where it stopped. It ends only after an `Err`, which says what a
     /// reader cannot repair by waiting. Messages are fetched when they are asked for, bounded in bytes (I6).
     async fn read(&self, shard: ShardId, after: Sequence) -> Result<Deliveries, Error>;
@@ -82,7 +83,7 @@ pub type Deliveries = BoxStream<'static, Result<Delivery, Error>>;
 /// What a shard holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The first message that can still be read; `last.next()` when there is none.
+    /// The first message that can still be read; `last.next()` when there is none. Up to `last` some may be gone.
     pub first: Sequence,
     /// The last message stored; [`Sequence::ZERO`] when there never was one.
     pub last: Sequence,

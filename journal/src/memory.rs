@@ -4,7 +4,7 @@
 //! [`Memory::silence`] makes it the server that stores a message and loses the answer.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -42,6 +42,8 @@ struct Log {
     kept: VecDeque<Delivery>,
     ids: HashMap<String, Sequence>,
     bytes: u64,
+    /// Kept by number only.
+    lost: BTreeSet<Sequence>,
 }
 
 impl Memory {
@@ -79,6 +81,12 @@ impl Memory {
     /// Ends [`silence`](Self::silence).
     pub fn answer(&self) {
         self.answering.send_replace(true);
+    }
+
+    /// Makes the disk forget one message that is kept.
+    pub fn lose(&self, shard: ShardId, sequence: Sequence) {
+        let shard = self.shard(shard).expect("the test names a shard that is there");
+        shard.log().lost.insert(sequence);
     }
 
     fn shard(&self, shard: ShardId) -> Result<&Arc<Shard>, Error> {
@@ -148,7 +156,7 @@ impl Journal for Memory {
 
 impl Shard {
     fn new(id: ShardId) -> Self {
-        let log = Log { first: Sequence(1), kept: VecDeque::new(), ids: HashMap::new(), bytes: 0 };
+        let log = Log { first: Sequence(1), kept: VecDeque::new(), ids: HashMap::new(), bytes: 0, lost: BTreeSet::new() };
         Self { id, log: Mutex::new(log), appended: watch::Sender::new(()) }
     }
 
@@ -188,11 +196,21 @@ impl Log {
         if after > self.last() {
             return Err(Error::Truncated { stream: stream.to_owned(), position: after, last: self.last() });
         }
-        let Some(skipped) = after.next().0.checked_sub(self.first.0) else {
-            return Err(Error::Gap { stream: stream.to_owned(), expected: after.next(), found: self.first });
-        };
-        let index = usize::try_from(skipped).expect("not above the number of messages kept");
+        let (expected, found) = (after.next(), self.first_readable(after.next()));
+        if found != expected {
+            return Err(Error::Gap { stream: stream.to_owned(), expected, found });
+        }
+        let index = usize::try_from(expected.0 - self.first.0).expect("not above the number of messages kept");
         Ok(self.kept.get(index))
+    }
+
+    /// The first sequence at or after `sequence` that is there, or that will be.
+    fn first_readable(&self, sequence: Sequence) -> Sequence {
+        let mut readable = sequence.max(self.first);
+        while self.lost.contains(&readable) {
+            readable = readable.next();
+        }
+        readable
     }
 
     fn release(&mut self, up_to: Sequence, stream: &str) -> Result<(), Error> {

@@ -2,10 +2,12 @@
 
 use journal::{
     JetStream,
-    jetstream::{Credentials, Durability, OpenError, ServerConfig, StreamsConfig},
+    jetstream::{Credentials, Durability, OpenError, ServerConfig, StreamsConfig, adoption::Streams},
 };
 use serde::Deserialize;
 use service::settings::{self, ByteSize, Interval, Secret, Settings};
+
+use crate::writer::OnGap;
 
 /// Section `[nats]`; `config/tidemark.toml` explains each key.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,6 +39,8 @@ pub struct JournalConfig {
     pub publish_timeout: Interval,
     /// How long committed messages stay.
     pub retention: Interval,
+    /// What to do when messages are gone that were not read.
+    pub on_gap: OnGap,
 }
 
 /// Why there is no journal.
@@ -55,11 +59,23 @@ pub enum Error {
 /// # Errors
 /// One message that names the server and what to do.
 pub async fn journal(settings: &Settings) -> Result<JetStream, Error> {
-    let nats: NatsConfig = settings.section("nats")?;
-    let journal: JournalConfig = settings.section("journal")?;
+    let (nats, journal) = sections(settings)?;
     let journal = JetStream::open(&nats.into_server(), &journal.into_streams()).await?;
     log_durability(&journal).await;
     Ok(journal)
+}
+
+/// Connects to the streams that the settings name as an operator: nothing is created or verified.
+///
+/// # Errors
+/// As for [`journal`].
+pub async fn streams(settings: &Settings) -> Result<Streams, Error> {
+    let (nats, journal) = sections(settings)?;
+    Ok(Streams::connect(&nats.into_server(), &journal.into_streams()).await?)
+}
+
+fn sections(settings: &Settings) -> Result<(NatsConfig, JournalConfig), settings::Error> {
+    Ok((settings.section("nats")?, settings.section("journal")?))
 }
 
 async fn log_durability(journal: &JetStream) {

@@ -4,10 +4,13 @@
 //! Delivery --Rows--> [repeats out] --> OpenBatch --(rows, bytes or age)--> Batch --by day--> DataFiles --> Commit + tidemark
 //!     ^                                    |                                                                  |
 //!     |                                    +--> tail: what queries see before it is committed                 |
-//!     +------------------------- starts again at tidemark + 1 <--- fenced, gap, error ------------------------+
+//!     +--------------------------- starts again at tidemark + 1 <--- fenced, error ---------------------------+
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use journal::Journal;
 use schemas::{Rules, tables};
@@ -22,13 +25,16 @@ use table::{Store, Table};
 use self::{committer::Committer, history::History, rows::Reader, shard_writer::ShardWriter};
 use crate::journal_watch::JournalWatch;
 
+mod adoption;
 mod batch;
 mod committer;
 mod config;
 mod dedup;
 mod foreign;
+mod gap;
 mod history;
 mod items;
+mod lag;
 mod measures;
 mod open_batch;
 mod origin;
@@ -39,8 +45,11 @@ mod shard;
 mod shard_writer;
 mod tail;
 
-pub use config::{Config, Dedup};
+pub use adoption::{AdoptError, Adopted};
+pub use config::{Config, Dedup, OnGap};
+pub use gap::{ADOPTED_CODE, GAP_CODE, Gap};
 pub use items::{Item, Items};
+pub use origin::{AnotherJournal, Error as OriginError, confirm};
 pub use tail::{Board, ROUTES};
 
 /// What the role needs from the process it lives in.
@@ -53,6 +62,8 @@ pub struct Parts {
     pub dedup: Dedup,
     /// How long committed messages stay in the journal.
     pub retention: Duration,
+    /// What to do when messages are gone that were not read.
+    pub on_gap: OnGap,
     /// Ages of batches.
     pub clock: Clock,
     /// Gets the checks `journal`, `table` and `pipeline`.
@@ -72,7 +83,7 @@ impl Writer {
     /// # Errors
     /// When the store cannot hold the tables, or a table is not ours.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, table::Error> {
-        let Parts { journal, store, dedup, retention, clock, health } = parts;
+        let Parts { journal, store, dedup, retention, on_gap, clock, health } = parts;
         telemetry::describe(&measures::METRICS);
         let identity = dedup.identity;
         let events = Table::open_or_create(&store, "events", tables::events()).await?;
@@ -85,6 +96,8 @@ impl Writer {
             shard,
             limits: config.limits(),
             retention,
+            on_gap,
+            max_lag: config.max_lag.0,
             journal: Arc::clone(&journal),
             reader: reader.clone(),
             dedup_bytes: dedup.memory.as_usize() / usize::from(journal.shards()),
@@ -93,6 +106,7 @@ impl Writer {
             clock: clock.clone(),
             check: health.check("pipeline"),
             sign,
+            gone: AtomicU64::new(0),
         };
         let shards = signs.into_iter().map(shard_writer).collect();
         Ok(Self { shards, board, watch })

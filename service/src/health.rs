@@ -1,7 +1,8 @@
 //! Whether the process lives, and whether it can work.
 //!
 //! Each part that can be down holds a [`Check`] and says so when that changes, so asking costs nothing. `/health`, `/healthz`
-//! and `/livez` answer 200 as long as the process answers at all; `/ready` and `/readyz` answer 503 while any check is down.
+//! and `/livez` answer 200 as long as the process answers at all; `/ready` and `/readyz` answer 503 while any check is down. Beside up
+//! and down a part may say what a person should know ([`Check::note`]), and numbers ([`Check::detail`]).
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,15 @@ pub struct Health {
 #[derive(Clone, Debug)]
 pub struct Check {
     name: Arc<str>,
-    down: Arc<RwLock<Option<String>>>,
+    state: Arc<RwLock<Said>>,
+}
+
+/// What is said of a part.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    down: Option<String>,
+    notes: Vec<String>,
+    details: BTreeMap<String, Value>,
 }
 
 impl Health {
@@ -44,7 +53,8 @@ impl Health {
     /// Adds a part, down until it says [`Check::up`]. Two parts of one name count as one that is up when both are.
     #[must_use]
     pub fn check(&self, name: &str) -> Check {
-        let check = Check { name: Arc::from(name), down: Arc::new(RwLock::new(Some("starting".to_owned()))) };
+        let check = Check { name: Arc::from(name), state: Arc::default() };
+        check.change(|said| said.down = Some("starting".to_owned()));
         self.checks.write().unwrap_or_else(PoisonError::into_inner).push(check.clone());
         check
     }
@@ -65,12 +75,11 @@ impl Health {
         api().finish().1
     }
 
-    /// Why each part is down; `None` for a part that is up.
-    fn states(&self) -> BTreeMap<Arc<str>, Option<String>> {
-        let mut states = BTreeMap::new();
+    /// What is said of each part; of several checks of one name together.
+    fn states(&self) -> BTreeMap<Arc<str>, Said> {
+        let mut states: BTreeMap<Arc<str>, Said> = BTreeMap::new();
         for check in self.checks.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            let state: &mut Option<String> = states.entry(Arc::clone(&check.name)).or_default();
-            *state = state.take().or_else(|| check.reason());
+            states.entry(Arc::clone(&check.name)).or_default().join(check.state());
         }
         states
     }
@@ -79,7 +88,7 @@ impl Health {
 impl Check {
     /// The part works.
     pub fn up(&self) {
-        if self.set(None).is_some() {
+        if self.change(|state| state.down.take()).is_some() {
             tracing::info!(part = &*self.name, "up");
         }
     }
@@ -87,17 +96,43 @@ impl Check {
     /// The part does not work: `reason` says why and what to do. It is shown to everybody who can ask, so no secrets.
     pub fn down(&self, reason: impl Into<String>) {
         let reason = reason.into();
-        if self.set(Some(reason.clone())).as_ref() != Some(&reason) {
+        if self.change(|state| state.down.replace(reason.clone())).as_ref() != Some(&reason) {
             tracing::warn!(part = &*self.name, reason, "down");
         }
     }
 
-    fn set(&self, down: Option<String>) -> Option<String> {
-        std::mem::replace(&mut *self.down.write().unwrap_or_else(PoisonError::into_inner), down)
+    /// Something that a person should know although the part works; it replaces the note before and stays.
+    pub fn note(&self, note: impl Into<String>) {
+        self.change(|state| state.notes = vec![note.into()]);
     }
 
-    fn reason(&self) -> Option<String> {
-        self.down.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// A number, or several, that say how the part does: `details.<part>.<name>` of `/readyz`.
+    pub fn detail(&self, name: impl Into<String>, value: Value) {
+        self.change(|state| state.details.insert(name.into(), value));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Said) -> T) -> T {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn state(&self) -> Said {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Said {
+    fn join(&mut self, other: Self) {
+        self.down = self.down.take().or(other.down);
+        self.notes.extend(other.notes);
+        self.details.extend(other.details);
+    }
+
+    fn text(&self) -> String {
+        match &self.down {
+            Some(reason) => format!("down: {reason}"),
+            None if self.notes.is_empty() => "ok".to_owned(),
+            None => format!("ok, but {}", self.notes.join("; ")),
+        }
     }
 }
 
@@ -137,14 +172,19 @@ async fn alive() -> Json<Value> {
 
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     let states = health.states();
-    let (status, word) = match (health.is_stopping.load(Ordering::Relaxed), states.values().all(Option::is_none)) {
+    let (status, word) = match (health.is_stopping.load(Ordering::Relaxed), states.values().all(|state| state.down.is_none())) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         (false, true) => (StatusCode::OK, "ready"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    let text = |down: Option<String>| down.map_or_else(|| "ok".to_owned(), |reason| format!("down: {reason}"));
-    let checks: BTreeMap<_, _> = states.into_iter().map(|(name, down)| (name.to_string(), text(down))).collect();
-    (status, Json(json!({"status": word, "checks": checks})))
+    let checks: BTreeMap<&str, String> = states.iter().map(|(name, state)| (&**name, state.text())).collect();
+    let details: BTreeMap<&str, _> =
+        states.iter().filter(|(_, state)| !state.details.is_empty()).map(|(name, state)| (&**name, &state.details)).collect();
+    let mut body = json!({"status": word, "checks": checks});
+    if !details.is_empty() {
+        body["details"] = json!(details);
+    }
+    (status, Json(body))
 }
 
 #[cfg(test)]
@@ -167,6 +207,24 @@ mod tests {
         assert_eq!(answer(&health).await, (200, json!({"status": "ready", "checks": {"journal": "ok", "table": "ok"}})));
         journal.down("no server at nats://a:4222; start it");
         assert_eq!(answer(&health).await.1["checks"]["journal"], "down: no server at nats://a:4222; start it");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_works_may_say_more_and_all_of_one_name_say_it_together() {
+        let health = Health::new();
+        let shards = [health.check("pipeline"), health.check("pipeline")];
+        shards.iter().for_each(Check::up);
+        shards[0].note("3 messages are gone");
+        shards[0].detail("shard_0", json!({"lag_messages": 7}));
+        shards[1].detail("shard_1", json!({"lag_messages": 0}));
+        let expected = json!({
+            "status": "ready",
+            "checks": {"pipeline": "ok, but 3 messages are gone"},
+            "details": {"pipeline": {"shard_0": {"lag_messages": 7}, "shard_1": {"lag_messages": 0}}}
+        });
+        assert_eq!(answer(&health).await, (200, expected));
+        shards[0].down("gone");
+        assert_eq!(answer(&health).await.1["checks"]["pipeline"], "down: gone");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -61,6 +61,12 @@ impl NatsServer {
     #[must_use]
     pub fn monitoring_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.monitoring_port)
+    }
+
+    /// Where it keeps the files of a stream.
+    #[must_use]
+    pub fn stream_folder(&self, stream: &str) -> PathBuf {
+        self.folder.path().join("jetstream/$G/streams").join(stream)
     }
 
     /// Ends it with SIGKILL.

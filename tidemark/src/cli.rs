@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, keys::KeysCommand, quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
+    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, quarantine::QuarantineCommand, sql::SqlOptions,
+    verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -32,6 +33,12 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Look at the journal's streams, or let the tables go on with streams that they refuse.
+    #[command(after_help = JOURNAL_EXAMPLES)]
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Give what was durable but no event another try.
     #[command(after_help = QUARANTINE_EXAMPLES)]
     Quarantine {
@@ -95,6 +102,15 @@ Examples:
   tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
 
 It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
+
+const JOURNAL_EXAMPLES: &str = "\
+Examples:
+  tidemark journal status
+  tidemark journal adopt --dry-run
+  tidemark journal adopt --yes
+
+A table refuses a stream that was deleted and created again, restored from an older backup, or cut. If you have its files, restore them.
+If not, stop every process of Tidemark and adopt the stream that is there: nothing that it holds is lost, and nothing is counted twice.";
 
 const QUARANTINE_EXAMPLES: &str = "\
 Examples:

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod health;
+mod journal;
 mod keys;
 mod output;
 mod quarantine;
@@ -29,6 +30,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
+        Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,
         Command::Keys { command } => keys::run(command, &settings.load()?),
         Command::Config { command } => config::run(command, settings),

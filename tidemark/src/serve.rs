@@ -6,7 +6,10 @@ use journal::Journal;
 use pipeline::{connect, ingest, writer};
 use schemas::identity;
 use serde::Deserialize;
-use service::{process::Process, settings::Settings};
+use service::{
+    process::Process,
+    settings::{Interval, Settings},
+};
 use table::Store;
 
 /// Section `[serve]`; `config/tidemark.toml` explains each key.
@@ -48,7 +51,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let identity = settings.section::<identity::Config>("dedup")?.identity;
     let (ingest, writer, query) = (settings.section("ingest")?, settings.section("pipeline")?, settings.section("query")?);
     let (table, dedup) = (settings.section("table")?, settings.section("dedup")?);
-    let retention = settings.section::<connect::JournalConfig>("journal")?.retention.0;
+    let connect::JournalConfig { retention: Interval(retention), on_gap, .. } = settings.section("journal")?;
     let journal: Arc<dyn Journal> = Arc::new(connect::journal(settings).await?);
     let store = Store::open(&table).await?;
     store.probe().await?;
@@ -56,7 +59,7 @@ async fn build(process: &Process) -> anyhow::Result<Roles> {
     let (clock, health) = (|| clock.clone(), || health.clone());
     let parts = ingest::Parts { journal: Arc::clone(&journal), identity: identity.clone(), clock: clock(), health: health() };
     let ingest = ingest::Ingest::build(&ingest, parts);
-    let parts = writer::Parts { journal, store: store.clone(), dedup, retention, clock: clock(), health: health() };
+    let parts = writer::Parts { journal, store: store.clone(), dedup, retention, on_gap, clock: clock(), health: health() };
     let writer = writer::Writer::build(&writer, parts).await?;
     let parts = query::Parts { store, tails: Some(Arc::new(writer.tails())), identity, clock: clock(), health: health() };
     let query = query::build(&query, parts).await?;

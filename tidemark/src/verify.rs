@@ -16,10 +16,10 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context, bail};
 use clap::Args;
 use futures::TryStreamExt;
-use journal::{Bounds, Delivery, Journal};
+use journal::{Bounds, Deliveries, Delivery, Error, Journal};
 use pipeline::{
     connect,
-    writer::{Item, Items},
+    writer::{Gap, Item, Items},
 };
 use schemas::{Position, Sequence, ShardId, identity};
 use service::settings::Settings;
@@ -37,6 +37,7 @@ use crate::output;
 
 mod cursor;
 mod findings;
+mod gaps;
 mod repeats;
 mod report;
 
@@ -122,23 +123,44 @@ impl Verifier {
             findings.add(shard, Violation::JournalEndsEarly { shard, last: last.0, tidemark: tidemark.0 });
         }
         let mut walk = Walk {
-            tally: Tally::new(shard, first, last.min(tidemark)),
+            tally: Tally::new(shard, first, last.min(tidemark), gaps::recorded(&self.quarantine, shard).await),
             events: Cursor::new(&self.events, shard),
             quarantine: Cursor::new(&self.quarantine, shard),
             repeats,
             findings,
         };
         if let Some((first, end)) = walk.tally.checked {
-            let mut deliveries = self.journal.read(shard, Sequence(first.0 - 1)).await.context("the journal cannot be read")?;
-            let mut at = Sequence::ZERO;
+            let mut at = Sequence(first.0 - 1);
+            let mut deliveries = None;
             while at < end {
-                let next = timeout(PATIENCE, deliveries.try_next()).await.context("the journal does not answer")?;
-                let delivery = next.context("the journal cannot be read")?.context("the journal ended before its last message")?;
-                at = delivery.sequence;
-                walk.check(&delivery, &self.items.of(&delivery)).await?;
+                match self.next(shard, at, &mut deliveries).await? {
+                    Ok(delivery) => {
+                        at = delivery.sequence;
+                        walk.check(&delivery, &self.items.of(&delivery)).await?;
+                    }
+                    Err(gap) => {
+                        at = gap.last;
+                        walk.pass(shard, Gap { last: gap.last.min(end), ..gap });
+                        deliveries = None;
+                    }
+                }
             }
         }
         walk.finish().await
+    }
+
+    /// The message after `at`, or the hole that is there instead.
+    async fn next(&self, shard: ShardId, at: Sequence, open: &mut Option<Deliveries>) -> anyhow::Result<Result<Delivery, Gap>> {
+        let next = async {
+            if open.is_none() {
+                *open = Some(self.journal.read(shard, at).await?);
+            }
+            open.as_mut().expect("opened above").try_next().await
+        };
+        match timeout(PATIENCE, next).await.context("the journal does not answer")? {
+            Err(Error::Gap { expected, found, .. }) => Ok(Err(Gap { first: expected, last: Sequence(found.0 - 1) })),
+            next => Ok(Ok(next.context("the journal cannot be read")?.context("the journal ended before its last message")?)),
+        }
     }
 }
 
@@ -183,6 +205,13 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Accounts for messages that are not there.
+    fn pass(&mut self, shard: ShardId, hole: Gap) {
+        if !gaps::cover(&self.tally.gaps, hole) {
+            self.findings.add(shard, Violation::Hole { shard, first: hole.first.0, last: hole.last.0 });
+        }
     }
 
     /// Looks at the files that lie outside of the journal's range.

@@ -48,9 +48,20 @@ struct Pull {
     messages_left: usize,
 }
 
-/// Why a consumer must not be trusted any more.
+/// Why a consumer must not be trusted any more: a stable word for the counter, and what was seen.
 #[derive(Debug)]
-pub(super) struct Doubt(pub(super) String);
+pub(super) struct Doubt {
+    pub(super) reason: &'static str,
+    pub(super) seen: String,
+}
+
+/// What a consumer says.
+#[derive(Debug)]
+pub(super) enum Said {
+    Message(Arrival),
+    /// It is alive and has brought nothing for a while.
+    Nothing,
+}
 
 /// What an open pull brings.
 enum Answer {
@@ -81,6 +92,12 @@ struct CreatedConsumer {
     name: String,
 }
 
+impl Doubt {
+    pub(super) fn new(reason: &'static str, seen: impl ToString) -> Self {
+        Self { reason, seen: seen.to_string() }
+    }
+}
+
 impl Consumer {
     /// One that starts to send at `start` and to count at 1.
     pub(super) async fn create(server: &Server, stream: &Stream, start: Sequence) -> Result<Self, Error> {
@@ -91,8 +108,8 @@ impl Consumer {
         Ok(Self { name, stream: stream.name.clone(), losses, pull: None })
     }
 
-    /// Waits for the next message.
-    pub(super) async fn next(&mut self, server: &Server) -> Result<Arrival, Doubt> {
+    /// Waits for the next message, or for the word that there is none.
+    pub(super) async fn next(&mut self, server: &Server) -> Result<Said, Doubt> {
         loop {
             let mut pull = match self.pull.take() {
                 Some(pull) => pull,
@@ -101,14 +118,17 @@ impl Consumer {
             let answer = tokio::select! {
                 biased;
                 answer = pull.next(server) => answer,
-                _ = self.losses.changed() => return Err(Doubt("the connection was lost".to_owned())),
+                _ = self.losses.changed() => return Err(Doubt::new("connection_lost", "the connection was lost")),
             };
             match answer {
                 Answer::Message(arrival) => {
                     self.pull = pull.if_open();
-                    return Ok(arrival);
+                    return Ok(Said::Message(arrival));
                 }
-                Answer::Heartbeat => self.pull = Some(pull),
+                Answer::Heartbeat => {
+                    self.pull = Some(pull);
+                    return Ok(Said::Nothing);
+                }
                 Answer::Finished => {}
                 Answer::Doubt(doubt) => return Err(doubt),
             }
@@ -118,7 +138,7 @@ impl Consumer {
     /// Each pull has an inbox of its own, so that nothing of an older one is taken for its answer.
     async fn open_pull(&self, server: &Server) -> Result<Pull, Doubt> {
         let inbox = server.client().new_inbox();
-        let answers = server.client().subscribe(inbox.clone()).await.map_err(|error| Doubt(error.to_string()))?;
+        let answers = server.client().subscribe(inbox.clone()).await.map_err(|error| Doubt::new("not_asked", error))?;
         let request = pull::BatchConfig {
             batch: PULL_MESSAGES,
             max_bytes: PULL_BYTES.max(2 * server.client().max_payload()),
@@ -128,7 +148,7 @@ impl Consumer {
         };
         let request = serde_json::to_vec(&request).expect("numbers only");
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name);
-        server.client().publish_with_reply(subject, inbox, request.into()).await.map_err(|error| Doubt(error.to_string()))?;
+        server.client().publish_with_reply(subject, inbox, request.into()).await.map_err(|error| Doubt::new("not_asked", error))?;
         Ok(Pull { answers, messages_left: PULL_MESSAGES })
     }
 }
@@ -136,8 +156,8 @@ impl Consumer {
 impl Pull {
     async fn next(&mut self, server: &Server) -> Answer {
         match timeout(2 * HEARTBEAT, self.answers.next()).await {
-            Err(_elapsed) => Answer::Doubt(Doubt("two heartbeats are missing".to_owned())),
-            Ok(None) => Answer::Doubt(Doubt("the subscription ended".to_owned())),
+            Err(_elapsed) => Answer::Doubt(Doubt::new("no_heartbeat", "two heartbeats are missing")),
+            Ok(None) => Answer::Doubt(Doubt::new("unsubscribed", "the subscription ended")),
             Ok(Some(message)) => self.classify(message, server),
         }
     }
@@ -156,7 +176,7 @@ impl Pull {
             Some(StatusCode::REQUEST_TERMINATED) if ["Message Size Exceeds MaxBytes", "Batch Completed"].contains(&said) => {
                 Answer::Finished
             }
-            status => Answer::Doubt(Doubt(format!("status {status:?} {said}"))),
+            status => Answer::Doubt(Doubt::new("status", format!("status {status:?} {said}"))),
         }
     }
 

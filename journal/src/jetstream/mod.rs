@@ -8,6 +8,7 @@
 //! The connection mends itself. The numbers of a stream mean something only together with its identity,
 //! which is remembered at open and compared whenever something depends on it (I8).
 
+pub mod adoption;
 mod config;
 mod consumer;
 mod cursor;
@@ -17,6 +18,7 @@ mod publish;
 mod reader;
 mod server;
 mod stream;
+mod watermark;
 
 use std::time::Duration;
 
@@ -105,6 +107,6 @@ impl Journal for JetStream {
     }
 
     async fn health(&self) -> Result<(), Error> {
-        try_join_all(self.streams.iter().map(|stream| stream.same_bounds(&self.server, Sequence::ZERO))).await.map(drop)
+        try_join_all(self.streams.iter().map(|stream| stream.same_bounds(&self.server, stream.watermark.seen()))).await.map(drop)
     }
 }

@@ -78,6 +78,12 @@ pub enum OpenError {
         /// What to do.
         remedy: String,
     },
+    /// An adoption was begun and not ended.
+    #[error("stream `{stream}` is being adopted: run `tidemark journal adopt` to its end first")]
+    BeingAdopted {
+        /// The stream.
+        stream: String,
+    },
     /// A setting that cannot work.
     #[error("`{setting}` cannot be used: {remedy}")]
     BadSetting {

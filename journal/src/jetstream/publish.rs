@@ -3,6 +3,8 @@
 //! A try ends with the answer, with the loss of the connection, or with the patience for a lost answer;
 //! the next try has the same `Nats-Msg-Id`, so the server stores one of them (I3). Nothing is sent
 //! without a connection, and nobody waits longer than the publish timeout.
+//! A stream counts upwards: a new message with a number that was there before proves that this is another stream, or an older state
+//! of it. Its acknowledgement is worth nothing, and nothing more is sent (I8).
 
 use std::time::Duration;
 
@@ -15,8 +17,8 @@ use bytes::Bytes;
 use schemas::Sequence;
 use tokio::time::{sleep, timeout};
 
-use super::{server::Server, stream::Stream};
-use crate::{Error, MAX_ID_BYTES, Message, PublishError};
+use super::{server::Server, stream::Stream, watermark::Break};
+use crate::{Error, MAX_ID_BYTES, Message, PublishError, Remedy};
 
 /// Between an answer that asks for patience and the next try.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -80,26 +82,48 @@ impl Publication<'_> {
     async fn try_once(&self, patience: Duration) -> Outcome {
         let mut losses = self.server.losses();
         self.server.connected().await;
+        let before = self.stream.watermark.seen();
+        if let Some(broken) = self.stream.watermark.broken() {
+            return self.another_stream(broken);
+        }
         let request = Request::new().headers(self.headers.clone()).payload(self.payload.clone()).timeout(Some(patience));
         tokio::select! {
             biased;
             answer = self.server.client().send_request(self.stream.subject.clone(), request) => match answer {
-                Ok(answer) => self.read_answer(&answer.payload),
+                Ok(answer) => self.read_answer(&answer.payload, before).await,
                 Err(error) => self.read_failure(&error).await,
             },
             _ = losses.changed() => Outcome::Open,
         }
     }
 
-    fn read_answer(&self, answer: &[u8]) -> Outcome {
+    async fn read_answer(&self, answer: &[u8], before: Sequence) -> Outcome {
         match serde_json::from_slice::<Response<PublishAck>>(answer) {
-            Ok(Response::Ok(ack)) => Outcome::Stored(Sequence(ack.sequence)),
+            Ok(Response::Ok(ack)) => self.read_acknowledgement(&ack, before).await,
             Ok(Response::Err { error }) => self.read_refusal(&error),
             Err(error) => {
                 tracing::warn!(stream = self.stream.name, %error, "the answer to a publish is no acknowledgement");
                 Outcome::Open
             }
         }
+    }
+
+    /// What was stored after the request was sent lies above all that was acknowledged before. A repeat has the number of its first
+    /// time, so there the stream itself is asked.
+    async fn read_acknowledgement(&self, ack: &PublishAck, before: Sequence) -> Outcome {
+        let (watermark, found) = (&self.stream.watermark, Sequence(ack.sequence));
+        if !ack.duplicate {
+            return watermark.stored(before, found).map_or_else(|broken| self.another_stream(broken), |()| Outcome::Stored(found));
+        }
+        match self.stream.same_bounds(self.server, before).await {
+            Ok(_) => Outcome::Stored(found),
+            Err(error) if error.remedy() == Remedy::Retry => Outcome::Open,
+            Err(_) => self.another_stream(watermark.distrust(before, found)),
+        }
+    }
+
+    fn another_stream(&self, Break { seen, found }: Break) -> Outcome {
+        Outcome::Failed(PublishError::AnotherStream { stream: self.stream.name.clone(), seen, found })
     }
 
     fn read_refusal(&self, error: &jetstream::Error) -> Outcome {

@@ -16,13 +16,16 @@ use async_nats::{
         stream,
     },
 };
+use schemas::Sequence;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::{sync::watch, time::timeout};
 
 use super::{ServerConfig, consumer::PULL_MESSAGES, open_error::OLDEST_SERVER, open_error::OpenError};
-use crate::Error;
+use crate::{Bounds, Error};
 
+/// How every process of ours calls itself.
+pub(super) const CLIENT_NAME: &str = "tidemark";
 /// For one request to the JetStream API; publishing has its own time.
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// A dead connection is noticed after three of them.
@@ -50,6 +53,21 @@ pub(super) struct StreamInfo {
     pub(super) state: StreamState,
 }
 
+impl StreamInfo {
+    /// One that is not there, and so has no identity.
+    pub(super) const fn missing(config: stream::Config) -> Self {
+        let state = StreamState { messages: 0, bytes: 0, first_seq: 0, last_seq: 0 };
+        Self { config, created: String::new(), state }
+    }
+
+    /// What the stream holds.
+    pub(super) fn bounds(self, max_bytes: u64) -> Bounds {
+        let last = Sequence(self.state.last_seq);
+        let first = if self.state.messages == 0 { last.next() } else { Sequence(self.state.first_seq) };
+        Bounds { first, last, identity: self.created, bytes: self.state.bytes, max_bytes }
+    }
+}
+
 /// What a stream holds.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamState {
@@ -57,6 +75,17 @@ pub(super) struct StreamState {
     pub(super) bytes: u64,
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
+}
+
+/// A message, as far as it matters that it is there.
+#[derive(Debug, Deserialize)]
+struct FoundMessage {
+    message: FoundSequence,
+}
+
+#[derive(Debug, Deserialize)]
+struct FoundSequence {
+    seq: u64,
 }
 
 /// Why a request to the JetStream API gave nothing.
@@ -75,7 +104,7 @@ impl Server {
         let addresses = addresses(&config.url).map_err(|source| OpenError::BadUrl { url: url.clone(), source })?;
         let (lost, losses) = watch::channel(0);
         let mut options = ConnectOptions::new()
-            .name("tidemark")
+            .name(CLIENT_NAME)
             .connection_timeout(config.connect_timeout)
             .ping_interval(PING_INTERVAL)
             .client_capacity(COMMANDS_IN_FLIGHT)
@@ -141,6 +170,25 @@ impl Server {
 
     pub(super) async fn create_stream(&self, config: &stream::Config) -> Result<StreamInfo, CallError> {
         self.call(format!("STREAM.CREATE.{}", config.name), config).await
+    }
+
+    /// Changes what may be changed.
+    pub(super) async fn update_stream(&self, config: &stream::Config) -> Result<StreamInfo, CallError> {
+        self.call(format!("STREAM.UPDATE.{}", config.name), config).await
+    }
+
+    pub(super) async fn delete_stream(&self, stream: &str) -> Result<(), CallError> {
+        self.call(format!("STREAM.DELETE.{stream}"), &json!({})).await.map(|_: stream::DeleteStatus| ())
+    }
+
+    /// The sequence of the first message at or after `sequence`, of whatever subject, in the words of the stream's leader.
+    pub(super) async fn next_message(&self, stream: &str, sequence: u64) -> Result<Option<u64>, CallError> {
+        let request = json!({ "seq": sequence, "next_by_subj": ">" });
+        match self.call::<FoundMessage>(format!("STREAM.MSG.GET.{stream}"), &request).await {
+            Ok(found) => Ok(Some(found.message.seq)),
+            Err(CallError::Refused(error)) if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes what comes before `first_kept`, which must not lie above the next sequence: the server would jump there.

@@ -4,7 +4,7 @@
 //! as the only way out, and purging is ours (I5). Whatever the server can be told about a stream is compared, so
 //! a field that a newer server adds is compared too; only what cannot hurt is left to the operator.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     ErrorCode,
@@ -14,14 +14,16 @@ use schemas::{Sequence, ShardId};
 use serde_json::{Map, Value};
 
 use super::{
-    OpenError, StreamsConfig,
+    OpenError, StreamsConfig, adoption,
     config::DUPLICATE_WINDOW,
     server::{CallError, Server, StreamInfo},
+    watermark::Watermark,
 };
 use crate::{Bounds, Error};
 
-/// Left to the operator: names, notes, placement, compression, and the server's own bound for consumers.
-const OPERATORS_CHOICE: [&str; 6] = ["description", "metadata", "placement", "compression", "max_consumers", "consumer_limits"];
+/// Left to the operator: names, notes, placement, compression, where the numbers begin, and the server's own bound for consumers.
+const OPERATORS_CHOICE: [&str; 7] =
+    ["description", "metadata", "placement", "compression", "max_consumers", "consumer_limits", "first_seq"];
 
 /// An opened stream.
 #[derive(Clone, Debug)]
@@ -31,23 +33,47 @@ pub(super) struct Stream {
     pub(super) subject: String,
     identity: String,
     max_bytes: u64,
+    /// Clones share it.
+    pub(super) watermark: Arc<Watermark>,
 }
 
 impl Stream {
     pub(super) async fn open(server: &Server, streams: &StreamsConfig, shard: u16) -> Result<Self, OpenError> {
         let wanted = config(streams, shard);
         let found = find_or_create(server, streams, &wanted).await?;
+        if adoption::is_parked(&found.config) {
+            return Err(OpenError::BeingAdopted { stream: wanted.name });
+        }
         verify(&wanted, &found.config)?;
-        let subject = streams.subject(shard);
-        Ok(Self { shard: ShardId(shard), name: wanted.name, subject, identity: found.created, max_bytes: streams.max_bytes })
+        Ok(Self::of(&found, shard, streams))
+    }
+
+    /// A stream as the server described it.
+    pub(super) fn of(found: &StreamInfo, shard: u16, streams: &StreamsConfig) -> Self {
+        Self {
+            shard: ShardId(shard),
+            name: found.config.name.clone(),
+            subject: found.config.subjects.first().cloned().unwrap_or_default(),
+            identity: found.created.clone(),
+            max_bytes: streams.max_bytes,
+            watermark: Arc::new(Watermark::new(Sequence(found.state.last_seq))),
+        }
     }
 
     /// What the stream holds, whatever its identity.
     pub(super) async fn bounds(&self, server: &Server) -> Result<Bounds, Error> {
         let info = server.stream_info(&self.name).await.map_err(|error| error.about(&self.name))?;
-        let last = Sequence(info.state.last_seq);
-        let first = if info.state.messages == 0 { last.next() } else { Sequence(info.state.first_seq) };
-        Ok(Bounds { first, last, identity: info.created, bytes: info.state.bytes, max_bytes: self.max_bytes })
+        Ok(info.bounds(self.max_bytes))
+    }
+
+    /// An error when what comes after `position`, up to `last`, does not begin at once: the leader is asked for the next message.
+    pub(super) async fn confirm_next(&self, server: &Server, position: Sequence, last: Sequence) -> Result<(), Error> {
+        let (expected, found) = (position.next(), server.next_message(&self.name, position.next().0).await);
+        let found = found.map_err(|error| error.about(&self.name))?.map_or(last.next(), Sequence);
+        if found > expected {
+            return Err(Error::Gap { stream: self.name.clone(), expected, found });
+        }
+        Ok(())
     }
 
     /// What the stream holds, if it is still the one that was opened (I8) and has everything up to `seen`.
@@ -72,7 +98,8 @@ impl Stream {
     }
 }
 
-fn config(streams: &StreamsConfig, shard: u16) -> Config {
+/// What the stream of a shard has to be.
+pub(super) fn config(streams: &StreamsConfig, shard: u16) -> Config {
     Config {
         name: streams.stream_name(shard),
         subjects: vec![streams.subject(shard)],
@@ -95,7 +122,12 @@ fn config(streams: &StreamsConfig, shard: u16) -> Config {
 
 async fn find_or_create(server: &Server, streams: &StreamsConfig, wanted: &Config) -> Result<StreamInfo, OpenError> {
     let found = match server.stream_info(&wanted.name).await {
-        Err(CallError::Refused(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => server.create_stream(wanted).await,
+        Err(CallError::Refused(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+            if server.stream_info(&adoption::helper_name(&wanted.name)).await.is_ok() {
+                return Err(OpenError::BeingAdopted { stream: wanted.name.clone() });
+            }
+            server.create_stream(wanted).await
+        }
         found => found,
     };
     found.map_err(|error| match error {
@@ -174,6 +206,7 @@ mod tests {
     fn an_operators_choice_is_no_difference() {
         assert_eq!(difference(|found| found.description = Some("events".into())), None);
         assert_eq!(difference(|found| found.max_consumers = 1000), None);
+        assert_eq!(difference(|found| found.first_sequence = Some(7)), None);
     }
 
     #[test]
@@ -190,6 +223,5 @@ mod tests {
     #[test]
     fn a_field_that_only_the_found_stream_sets_is_a_difference() {
         assert!(difference(|found| found.allow_rollup = true).unwrap().contains("`allow_rollup_hdrs` = `true`, but `not set`"));
-        assert!(difference(|found| found.first_sequence = Some(7)).unwrap().contains("`first_seq` = `7`"));
     }
 }

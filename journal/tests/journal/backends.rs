@@ -7,6 +7,7 @@ use journal::{
     JetStream, Journal, Memory,
     jetstream::{ServerConfig, StreamsConfig},
 };
+use schemas::{Sequence, ShardId};
 use testkit::NatsServer;
 
 /// Room for one shard, for all rules but the one about a full journal.
@@ -20,6 +21,8 @@ pub(crate) trait Backend {
     fn silence(&self);
     /// Answers arrive again.
     fn answer(&self);
+    /// The disk forgets one message; each takes more than half of the server's 8 MiB blocks.
+    async fn lose(&mut self, sequence: Sequence);
 }
 
 #[derive(Default)]
@@ -39,6 +42,10 @@ impl Backend for InMemory {
     fn answer(&self) {
         self.0.as_ref().unwrap().answer();
     }
+
+    async fn lose(&mut self, sequence: Sequence) {
+        self.0.as_ref().unwrap().lose(ShardId(0), sequence);
+    }
 }
 
 #[derive(Default)]
@@ -56,6 +63,15 @@ impl Backend for OnJetStream {
 
     fn answer(&self) {
         self.0.as_ref().unwrap().resume();
+    }
+
+    async fn lose(&mut self, sequence: Sequence) {
+        let server = self.0.as_mut().unwrap();
+        server.kill();
+        let messages = server.stream_folder("events-0").join("msgs");
+        std::fs::remove_file(messages.join(format!("{sequence}.blk"))).unwrap();
+        let _ = std::fs::remove_file(messages.join("index.db"));
+        server.restart().await;
     }
 }
 

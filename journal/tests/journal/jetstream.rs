@@ -8,11 +8,13 @@ use journal::{
     Deliveries, Error, JetStream, Journal, PublishError,
     jetstream::{Credentials, Durability, OpenError, ServerConfig, StreamsConfig},
 };
+use metrics_exporter_prometheus::PrometheusBuilder;
 use schemas::{Sequence, ShardId};
 use testkit::{NatsServer, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 
 use crate::{
@@ -178,7 +180,7 @@ async fn a_stream_that_was_created_again_is_noticed_by_whoever_depends_on_it() {
     assert_eq!(read_all(&mut deliveries, 1).await.len(), 1);
 
     recreate(&server).await;
-    publish(&journal, "b").await;
+    operator(&server).await.publish("events.0", "b".into()).await.unwrap().await.unwrap();
     let recreated = |error: &Error| matches!(error, Error::Recreated { opened, found, .. } if opened != found);
     assert!(recreated(&next(&mut deliveries).await.unwrap_err()));
     assert!(recreated(&journal.read(SHARD, Sequence::ZERO).await.err().unwrap()));
@@ -195,7 +197,53 @@ async fn a_stream_that_was_deleted_is_an_end_for_readers_and_a_refusal_for_write
     operator(&server).await.delete_stream(STREAM).await.unwrap();
     assert!(matches!(next(&mut deliveries).await.unwrap_err(), Error::Deleted { .. }));
     let error = journal.publish(SHARD, message("a", "a")).await.unwrap_err();
-    assert_eq!(error.to_string(), "the journal refuses the message: stream `events-0` was deleted");
+    assert!(error.to_string().starts_with("the journal refuses the message: stream `events-0` was deleted"), "{error}");
+}
+
+#[tokio::test]
+async fn a_new_message_with_an_old_number_is_not_acknowledged_and_is_the_last_one_that_is_sent() {
+    let server = NatsServer::start().await;
+    let journal = open(&server, &streams()).await;
+    for id in ["a", "b"] {
+        publish(&journal, id).await;
+    }
+    recreate(&server).await;
+    for id in ["c", "d"] {
+        let error = journal.publish(SHARD, message(id, id)).await.unwrap_err();
+        assert!(matches!(error, PublishError::AnotherStream { seen: Sequence(2), found: Sequence(1), .. }), "{error}");
+    }
+    assert_eq!(journal.bounds(SHARD).await.unwrap().last, Sequence(1), "the second one was not even sent");
+
+    // Who opens the stream afresh knows its numbers from the first message on.
+    let reopened = open(&server, &streams()).await;
+    recreate(&server).await;
+    let error = reopened.publish(SHARD, message("e", "e")).await.unwrap_err();
+    assert!(matches!(error, PublishError::AnotherStream { seen: Sequence(1), found: Sequence(1), .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_alive_and_brings_nothing_is_replaced_and_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let server = NatsServer::start().await;
+    let journal = open(&server, &streams()).await;
+    let mut deliveries = journal.read(SHARD, Sequence::ZERO).await.unwrap();
+    publish(&journal, "a").await;
+    assert_eq!(read_all(&mut deliveries, 1).await.len(), 1);
+
+    let stream = operator(&server).await.get_stream(STREAM).await.unwrap();
+    let consumers: Vec<String> = stream.consumer_names().try_collect().await.unwrap();
+    let pause = format!("CONSUMER.PAUSE.{STREAM}.{}", consumers[0]);
+    let until = serde_json::json!({"pause_until": "2999-01-01T00:00:00Z"});
+    let paused: serde_json::Value = operator(&server).await.request(pause, &until).await.unwrap();
+    assert_eq!(paused["paused"], true, "it sends heartbeats and no messages");
+    publish(&journal, "b").await;
+    let started = Instant::now();
+    assert_eq!(read_all(&mut deliveries, 1).await, [(2, "b".to_owned())]);
+    assert!(started.elapsed() >= Duration::from_secs(4), "not at once");
+    let text = counted.render();
+    assert!(text.contains(r#"tidemark_journal_consumer_restarts_total{reason="stalled"} 1"#), "{text}");
 }
 
 #[tokio::test]

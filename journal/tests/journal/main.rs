@@ -30,6 +30,7 @@ suite! {
     a_released_message_is_a_gap_for_who_was_about_to_read_it
     a_release_beyond_the_end_is_refused_and_moves_nothing
     a_release_of_what_is_released_changes_nothing
+    a_message_that_the_disk_lost_is_a_gap_and_reading_goes_on_after_it
     numbers_go_on_after_everything_was_released
     a_full_journal_refuses_and_accepts_again_after_a_release
     the_largest_payload_is_stored_and_a_larger_one_refused

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::join_all};
-use journal::{Bounds, Deliveries, Delivery, Error, Journal, MAX_ID_BYTES, Message, PublishError};
+use journal::{Bounds, Deliveries, Delivery, Error, Journal, MAX_ID_BYTES, Message, PublishError, Remedy};
 use schemas::{Sequence, ShardId};
 use tokio::time::timeout;
 
@@ -153,6 +153,28 @@ pub(crate) async fn a_release_of_what_is_released_changes_nothing(mut backend: i
         journal.release(SHARD, Sequence(up_to)).await.unwrap();
     }
     assert_eq!(bounds(&*journal).await, (3, 4));
+}
+
+pub(crate) async fn a_message_that_the_disk_lost_is_a_gap_and_reading_goes_on_after_it(mut backend: impl Backend) {
+    let journal = backend.open(1, ROOM_BYTES).await;
+    let large = vec![b'x'; 5 << 20];
+    for id in 1..=6 {
+        assert_eq!(journal.publish(SHARD, message(id.to_string(), large.clone())).await.unwrap(), Sequence(id));
+    }
+    for lost in [3, 4] {
+        backend.lose(Sequence(lost)).await;
+    }
+    let mut deliveries = journal.read(SHARD, Sequence::ZERO).await.unwrap();
+    for sequence in [1, 2] {
+        assert_eq!(next(&mut deliveries).await.unwrap().sequence, Sequence(sequence));
+    }
+    let error = next(&mut deliveries).await.unwrap_err();
+    assert!(matches!(error, Error::Gap { expected: Sequence(3), found: Sequence(5), .. }), "{error}");
+    assert_eq!(error.remedy(), Remedy::Record);
+    assert!(deliveries.next().await.is_none());
+    let mut deliveries = journal.read(SHARD, Sequence(4)).await.unwrap();
+    assert_eq!(next(&mut deliveries).await.unwrap().sequence, Sequence(5));
+    assert_eq!(bounds(&*journal).await, (1, 6));
 }
 
 pub(crate) async fn numbers_go_on_after_everything_was_released(mut backend: impl Backend) {

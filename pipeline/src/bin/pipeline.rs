@@ -31,8 +31,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     store.probe().await?;
     let journal = Arc::new(connect::journal(&process.settings).await?);
     let dedup = process.settings.section("dedup")?;
-    let retention = process.settings.section::<connect::JournalConfig>("journal")?.retention.0;
-    let parts = writer::Parts { journal, store, dedup, retention, clock: process.clock.clone(), health: process.health.clone() };
+    let connect::JournalConfig { retention, on_gap, .. } = process.settings.section("journal")?;
+    let (retention, clock, health) = (retention.0, process.clock.clone(), process.health.clone());
+    let parts = writer::Parts { journal, store, dedup, retention, on_gap, clock, health };
     let writer = writer::Writer::build(&config, parts).await?;
     process.serve_internal(admin, writer.tails().router(), &writer::ROUTES);
     writer.start(&process.tasks, &process.stop);

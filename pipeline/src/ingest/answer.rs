@@ -175,7 +175,7 @@ pub(super) fn not_stored(refusal: &Refusal) -> Problem {
             PublishError::NoAnswer { .. } => {
                 unavailable("journal_unavailable", "the journal did not answer; outcome unknown, send it again with the same event_id")
             }
-            PublishError::Refused { .. } => {
+            PublishError::Refused { .. } | PublishError::AnotherStream { .. } => {
                 unavailable("journal_refused", "the journal refuses events; an operator has to look at the log; send it again later")
             }
             PublishError::TooLarge { bytes, limit_bytes } => {

@@ -83,6 +83,11 @@ impl Committer {
         Ok(Base { events, quarantine, stream: Fingerprint::of(stream.as_bytes()), shard: self.shard })
     }
 
+    /// The tidemarks of `events` and of `quarantine` now, whoever moved them.
+    pub(super) async fn tidemarks(&self) -> Result<(Sequence, Sequence), table::Error> {
+        Ok((self.events.snapshot().await?.tidemark(self.shard), self.quarantine.snapshot().await?.tidemark(self.shard)))
+    }
+
     /// Commits a batch that begins right after the base's tidemark.
     pub(super) async fn commit(&self, base: Base, batch: Batch) -> Result<Base, Error> {
         debug_assert_eq!(base.tidemark(), batch.after, "a batch begins where the table ends (I2)");

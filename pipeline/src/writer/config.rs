@@ -19,6 +19,18 @@ pub struct Config {
     pub max_age: Interval,
     /// How long a batch waits when nothing new comes.
     pub max_idle: Interval,
+    /// How far behind the journal the role may be and still be ready; zero: however far.
+    pub max_lag: Interval,
+}
+
+/// What to do when messages are gone that were not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGap {
+    /// Write down in `quarantine` which ones, and go on.
+    Record,
+    /// End, and leave it to an operator.
+    Stop,
 }
 
 /// Section `[dedup]`, as far as the writer needs it.

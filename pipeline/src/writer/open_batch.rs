@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use schemas::Sequence;
 use table::Fingerprint;
 
-use super::{batch::Batch, runs::Runs};
+use super::{batch::Batch, gap::Gap, runs::Runs};
 
 /// When a batch is full or old.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,29 @@ impl OpenBatch {
         now: DateTime<Utc>,
     ) -> Result<(), ArrowError> {
         assert_eq!(sequence, self.last.next(), "the journal's reader delivers every sequence once and in order");
-        self.last = sequence;
+        self.extend((sequence, message), events, quarantined, now)
+    }
+
+    /// Adds messages that are gone, with the row that says so.
+    ///
+    /// # Errors
+    /// When Arrow cannot hold it.
+    ///
+    /// # Panics
+    /// When they are not the next.
+    pub(super) fn push_gap(&mut self, gap: Gap, record: RecordBatch, now: DateTime<Utc>) -> Result<(), ArrowError> {
+        assert_eq!(gap.first, self.last.next(), "a gap begins where reading ended");
+        self.extend((gap.last, Bytes::new()), None, Some(record), now)
+    }
+
+    fn extend(
+        &mut self,
+        (last, message): (Sequence, Bytes),
+        events: Option<RecordBatch>,
+        quarantined: Option<RecordBatch>,
+        now: DateTime<Utc>,
+    ) -> Result<(), ArrowError> {
+        self.last = last;
         for rows in events.iter().chain(&quarantined) {
             self.rows += rows.num_rows();
             self.bytes += size_bytes(rows);

@@ -11,19 +11,30 @@ use table::{Fingerprint, Snapshot};
 /// The journal is not the one that the table knows.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the journal of shard {shard} is not the one from which the table was written: {what}; restore the journal's files, or begin a new table \
-     with another `table.url` (the old one stays readable)"
+    "the journal of shard {shard} is not the one from which the table was written: {what}; restore the journal's files, or stop Tidemark \
+     and let the table go on with this stream by `tidemark journal adopt`, or begin a new table with another `table.url` (the old one stays \
+     readable)"
 )]
-pub(super) struct AnotherJournal {
+pub struct AnotherJournal {
     shard: ShardId,
     what: String,
 }
 
+impl AnotherJournal {
+    /// What is different, in words.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+}
+
 /// Why the origin was not confirmed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
+    /// Refused.
     #[error(transparent)]
     AnotherJournal(#[from] AnotherJournal),
+    /// Not known.
     #[error("the journal cannot be read")]
     Journal(#[from] journal::Error),
 }
@@ -31,8 +42,8 @@ pub(super) enum Error {
 /// Compares what the table remembers with what the journal is.
 ///
 /// # Errors
-/// [`AnotherJournal`] for a stream of another identity, one that ends before the tidemark, or another message at the tidemark.
-pub(super) async fn confirm(journal: &dyn Journal, shard: ShardId, bounds: &Bounds, events: &Snapshot) -> Result<(), Error> {
+/// [`Error::AnotherJournal`] for a stream of another identity, one that ends before the tidemark, or another message at the tidemark.
+pub async fn confirm(journal: &dyn Journal, shard: ShardId, bounds: &Bounds, events: &Snapshot) -> Result<(), Error> {
     let (tidemark, Some(origin)) = (events.tidemark(shard), events.origin(shard)) else { return Ok(()) };
     let refuse = |what: String| Err(AnotherJournal { shard, what }.into());
     if origin.stream != Fingerprint::of(bounds.identity.as_bytes()) {
@@ -47,7 +58,7 @@ pub(super) async fn confirm(journal: &dyn Journal, shard: ShardId, bounds: &Boun
     }
 }
 
-/// The fingerprint of a message, unless it was released.
+/// The fingerprint of a message, unless it was released or is gone.
 async fn message(
     journal: &dyn Journal,
     shard: ShardId,
@@ -57,6 +68,9 @@ async fn message(
     if sequence < bounds.first {
         return Ok(None);
     }
-    let mut from = journal.read(shard, Sequence(sequence.0 - 1)).await?;
-    Ok(from.try_next().await?.map(|delivery| Fingerprint::of(&delivery.payload)))
+    let first = async { journal.read(shard, Sequence(sequence.0 - 1)).await?.try_next().await };
+    match first.await {
+        Err(journal::Error::Gap { .. }) => Ok(None),
+        first => Ok(first?.map(|delivery| Fingerprint::of(&delivery.payload))),
+    }
 }

@@ -8,7 +8,11 @@
 
 use std::collections::BTreeSet;
 
-use arrow::{array::BooleanArray, compute::filter_record_batch, error::ArrowError};
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+    error::ArrowError,
+};
 use chrono::{DateTime, Utc};
 use schemas::{Sequence, ShardId};
 use table::TailView;
@@ -16,6 +20,7 @@ use table::TailView;
 use super::{
     batch::Batch,
     dedup::{Index, Minute},
+    gap::Gap,
     history::Keys,
     open_batch::{Limits, OpenBatch},
     rows::{Identified, Rows},
@@ -89,12 +94,23 @@ impl Shard {
         Ok(Admitted { rows: admitted, duplicates: sent - admitted, quarantined: quarantined_rows })
     }
 
-    fn first_occurrences(&mut self, events: &Identified, sequence: Sequence) -> Result<arrow::array::RecordBatch, ArrowError> {
+    fn first_occurrences(&mut self, events: &Identified, sequence: Sequence) -> Result<RecordBatch, ArrowError> {
         let admitted = self.index.admit(events, sequence);
         if admitted.iter().all(|admitted| *admitted) {
             return Ok(events.rows.clone());
         }
         filter_record_batch(&events.rows, &BooleanArray::from(admitted))
+    }
+
+    /// Takes messages that are gone, with the row of `quarantine` that says so.
+    ///
+    /// # Errors
+    /// When Arrow cannot hold it.
+    ///
+    /// # Panics
+    /// When they are not the next.
+    pub(super) fn push_gap(&mut self, gap: Gap, record: RecordBatch, now: DateTime<Utc>) -> Result<(), ArrowError> {
+        self.open.push_gap(gap, record, now)
     }
 
     /// Whether no further delivery may be pushed now.

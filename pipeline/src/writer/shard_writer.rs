@@ -1,23 +1,35 @@
 //! The agent of one shard: reads on from the table's tidemark, buffers, commits, one batch on its way while the next one fills.
 //!
 //! Whatever is in doubt (fenced, a store that cannot be read, a panic in a stage) ends the run, and the next run starts from the
-//! table. What no restart can mend (a gap, a recreated stream) ends the task with an error that says so.
+//! table. Messages that are gone are recorded and passed. What no restart can mend (a recreated stream) ends the task with an error that
+//! says so.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::ready,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
-use journal::{Bounds, Deliveries, Delivery, Journal, Remedy};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use journal::{Deliveries, Delivery, Journal, Remedy};
 use schemas::{Sequence, ShardId};
 use service::{clock::Clock, health::Check, tasks::Stop};
-use table::TailView;
 use uuid::Uuid;
 
 use super::{
+    OnGap,
     committer::{self, Base, Committer},
     dedup::Minute,
+    gap::{GAP_CODE, Gap},
     history::{History, Reading},
+    lag::Lag,
     open_batch::Limits,
     origin,
     retention::Retention,
@@ -35,6 +47,8 @@ pub(super) struct ShardWriter {
     pub(super) shard: ShardId,
     pub(super) limits: Limits,
     pub(super) retention: Duration,
+    pub(super) on_gap: OnGap,
+    pub(super) max_lag: Duration,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) reader: Reader,
     pub(super) dedup_bytes: usize,
@@ -43,6 +57,8 @@ pub(super) struct ShardWriter {
     pub(super) clock: Clock,
     pub(super) check: Check,
     pub(super) sign: Sign,
+    /// How many messages were gone before they were read, since the start.
+    pub(super) gone: AtomicU64,
 }
 
 /// Why a run ended.
@@ -54,6 +70,10 @@ pub(super) enum Error {
     Table(#[from] table::Error),
     #[error(transparent)]
     AnotherJournal(#[from] origin::AnotherJournal),
+    #[error("the journal has a gap, and `journal.on_gap` says `stop`")]
+    Gap(#[source] journal::Error),
+    #[error("another writer has committed what this one did not read: up to `{tidemark}`, while `{next}` is next here")]
+    Overtaken { tidemark: Sequence, next: Sequence },
     #[error("the rows of a message cannot be kept")]
     Rows(#[from] ArrowError),
     #[error(transparent)]
@@ -74,8 +94,8 @@ impl Error {
     fn remedy(&self) -> Remedy {
         match self {
             Self::Journal(error) => error.remedy(),
-            Self::Table(_) | Self::Commit(committer::Error::Fenced { .. }) => Remedy::Retry,
-            Self::AnotherJournal(_) | Self::Rows(_) | Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
+            Self::Table(_) | Self::Overtaken { .. } | Self::Commit(committer::Error::Fenced { .. }) => Remedy::Retry,
+            Self::Gap(_) | Self::AnotherJournal(_) | Self::Rows(_) | Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
         }
     }
 }
@@ -117,14 +137,14 @@ impl ShardWriter {
         let base = self.committer.base(&bounds.identity).await?;
         origin::confirm(self.journal.as_ref(), self.shard, &bounds, base.events()).await?;
         tracing::info!(shard = %self.shard, tidemark = %base.tidemark(), "reading on from the table's tidemark");
-        let deliveries = self.journal.read(self.shard, base.tidemark()).await?;
-        let stop = stop.clone();
-        let deliveries = deliveries.take_until(async move { stop.requested().await }).boxed();
+        let deliveries = self.read(base.tidemark(), stop).await?;
         let state = Shard::new(self.shard, Uuid::new_v4().as_u64_pair().0, base.tidemark(), self.limits, self.dedup_bytes);
         self.check.up();
         let ended = Run {
             writer: self,
+            stop,
             deliveries,
+            lag: Lag::new(self.clock.now()),
             caught_up_at: bounds.last,
             retention: Retention::new(self.retention, base.tidemark(), self.clock.now()),
             look_at: self.clock.now(),
@@ -137,6 +157,27 @@ impl ShardWriter {
         self.sign.send_replace(None);
         ended
     }
+
+    /// What comes after `after`, until `stop`. A gap there is what comes first.
+    async fn read(&self, after: Sequence, stop: &Stop) -> Result<Deliveries, journal::Error> {
+        let deliveries = match self.journal.read(self.shard, after).await {
+            Err(gap @ journal::Error::Gap { .. }) => stream::once(ready(Err(gap))).boxed(),
+            deliveries => deliveries?,
+        };
+        let stop = stop.clone();
+        Ok(deliveries.take_until(async move { stop.requested().await }).boxed())
+    }
+
+    /// Says to everybody who may look that messages are gone.
+    fn report_gap(&self, gap: Gap, error: &journal::Error) {
+        let gone = self.gone.fetch_add(gap.messages(), Ordering::Relaxed) + gap.messages();
+        tracing::error!(shard = %self.shard, first = %gap.first, last = %gap.last, %error, "messages are gone that were not read; recorded");
+        metrics::counter!("tidemark_journal_gap_messages_total", "shard" => self.shard.to_string()).increment(gap.messages());
+        self.check.note(format!(
+            "{gone} messages of shard {} were gone before they were read: SELECT * FROM quarantine WHERE code = '{GAP_CODE}'",
+            self.shard
+        ));
+    }
 }
 
 /// The text of an error and its causes.
@@ -147,7 +188,9 @@ fn explain(error: &Error) -> String {
 
 struct Run<'a> {
     writer: &'a ShardWriter,
+    stop: &'a Stop,
     deliveries: Deliveries,
+    lag: Lag,
     /// Where the journal ended when the run began: before that point an answer could lack what an earlier run had shown.
     caught_up_at: Sequence,
     retention: Retention,
@@ -173,7 +216,8 @@ impl Run<'_> {
             tokio::select! {
                 base = committed(&mut self.commit) => self.finish_commit(base?),
                 delivery = self.deliveries.next(), if is_reading && !self.state.is_full() => match delivery {
-                    Some(delivery) => self.take(&delivery?).await?,
+                    Some(Ok(delivery)) => self.take(&delivery).await?,
+                    Some(Err(error)) => self.pass(error).await?,
                     None => is_reading = false,
                 },
                 () = due(&self.writer.clock, self.state.deadline()) => {}
@@ -190,6 +234,7 @@ impl Run<'_> {
             self.learn(missing).await?;
         }
         let admitted = self.state.push(rows, self.writer.clock.now())?;
+        self.lag.read(delivery.published_at);
         count(admitted);
         Ok(())
     }
@@ -201,6 +246,27 @@ impl Run<'_> {
         while let Some(keys) = keys.try_next().await? {
             self.state.learn(keys);
         }
+        Ok(())
+    }
+
+    /// Records messages that are gone and reads on after them; any other error ends the run.
+    ///
+    /// What another writer has committed and released looks the same from here; the table tells.
+    async fn pass(&mut self, error: journal::Error) -> Result<(), Error> {
+        let journal::Error::Gap { expected, found, .. } = error else { return Err(error.into()) };
+        let (writer, gap) = (self.writer, Gap { first: expected, last: Sequence(found.0 - 1) });
+        let (tidemark, quarantine) = writer.committer.tidemarks().await?;
+        if tidemark >= gap.first {
+            return Err(Error::Overtaken { tidemark, next: gap.first });
+        }
+        if writer.on_gap == OnGap::Stop {
+            return Err(Error::Gap(error));
+        }
+        let position = if quarantine < gap.last { gap.first.max(quarantine.next()) } else { gap.first };
+        let record = gap.record((writer.shard, position), GAP_CODE, &error.to_string(), writer.clock.now());
+        self.state.push_gap(gap, record, writer.clock.now())?;
+        writer.report_gap(gap, &error);
+        self.deliveries = writer.read(gap.last, self.stop).await?;
         Ok(())
     }
 
@@ -223,7 +289,8 @@ impl Run<'_> {
         let (writer, now) = (self.writer, self.writer.clock.now());
         self.look_at = now + LOOK_EVERY;
         let Ok(bounds) = writer.journal.bounds(writer.shard).await else { return };
-        report_lag(writer, &self.state.view(), &bounds);
+        self.lag.look(&self.state.view(), &bounds, now);
+        self.lag.report(writer.shard, writer.max_lag, &writer.check);
         let Some(up_to) = self.retention.releasable(&bounds, now) else { return };
         match writer.journal.release(writer.shard, up_to).await {
             Ok(()) => tracing::info!(shard = %writer.shard, %up_to, "released from the journal"),
@@ -258,15 +325,6 @@ async fn due(clock: &Clock, deadline: Option<DateTime<Utc>>) {
         Some(deadline) => clock.sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-fn report_lag(writer: &ShardWriter, view: &TailView, bounds: &Bounds) {
-    let behind = bounds.last.0.saturating_sub(view.head.0);
-    let shard = writer.shard.to_string();
-    metrics::gauge!("tidemark_pipeline_lag_messages", "shard" => shard.clone()).set(behind as f64);
-    metrics::gauge!("tidemark_pipeline_uncommitted_messages", "shard" => shard.clone())
-        .set(view.head.0.saturating_sub(view.tidemark.0) as f64);
-    metrics::gauge!("tidemark_journal_bytes", "shard" => shard).set(bounds.bytes as f64);
 }
 
 fn count(admitted: Admitted) {

@@ -47,11 +47,19 @@ pub(crate) struct App {
 /// A running writer; it ends when it is told to, or is left behind as if it were killed.
 pub(crate) struct RunningWriter {
     pub(crate) tails: writer::Board,
+    health: Health,
     tasks: Tasks,
     stop: StopHandle,
 }
 
 impl RunningWriter {
+    /// What `/readyz` answers.
+    pub(crate) async fn readiness(&self) -> Value {
+        let request = axum::http::Request::get("/readyz").body(axum::body::Body::empty()).unwrap();
+        let answer = tower::ServiceExt::oneshot(self.health.router(), request).await.unwrap();
+        serde_json::from_slice(&axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap()).unwrap()
+    }
+
     /// Waits until it gives up, and tells why.
     pub(crate) async fn failure(self) -> String {
         let failure = tokio::time::timeout(Duration::from_secs(10), self.tasks.failed()).await.expect("the writer gives up");
@@ -100,19 +108,27 @@ impl App {
     }
 
     pub(crate) async fn writer(&self) -> RunningWriter {
+        self.writer_on(Arc::clone(&self.journal) as Arc<dyn Journal>).await
+    }
+
+    /// A writer that reads the journal through another one.
+    pub(crate) async fn writer_on(&self, journal: Arc<dyn Journal>) -> RunningWriter {
+        let JournalConfig { retention, on_gap, .. } = self.settings.section("journal").unwrap();
+        let health = Health::new();
         let parts = writer::Parts {
-            journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
+            journal,
             store: self.store.clone(),
             dedup: self.settings.section("dedup").unwrap(),
-            retention: self.settings.section::<JournalConfig>("journal").unwrap().retention.0,
+            retention: retention.0,
+            on_gap,
             clock: Clock::system(),
-            health: Health::new(),
+            health: health.clone(),
         };
         let writer = writer::Writer::build(&self.settings.section("pipeline").unwrap(), parts).await.unwrap();
         let (stop_handle, stop) = Stop::pair();
         let (tasks, tails) = (Tasks::new(), writer.tails());
         writer.start(&tasks, &stop);
-        RunningWriter { tails, tasks, stop: stop_handle }
+        RunningWriter { tails, health, tasks, stop: stop_handle }
     }
 
     /// Posts a JSON body and gives status and answer.
@@ -135,6 +151,18 @@ impl App {
             let committed = async || (self.snapshot("events").await.tidemark(shard) >= last).then_some(());
             testkit::until("the writer to drain the journal", Duration::from_secs(20), committed).await;
         }
+    }
+
+    /// (sequence, code, message) of each row of `quarantine`.
+    pub(crate) async fn quarantined(&self) -> Vec<(i64, String, String)> {
+        let mut records = Vec::new();
+        for (_, batch) in self.batches("quarantine").await {
+            let sequences = batch.column_by_name("_sequence").unwrap().as_primitive::<Int64Type>().values().to_vec();
+            let text = |name: &str, row: usize| batch.column_by_name(name).unwrap().as_string::<i32>().value(row).to_owned();
+            records.extend((0..batch.num_rows()).map(|row| (sequences[row], text("code", row), text("message", row))));
+        }
+        records.sort();
+        records
     }
 
     /// Every row of `events`; panics when a natural key stands twice or a row lies in another day's partition (I3, I4).

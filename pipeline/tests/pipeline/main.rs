@@ -4,4 +4,5 @@
 
 mod app;
 mod door;
+mod gaps;
 mod writing;

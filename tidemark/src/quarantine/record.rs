@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pipeline::writer::{ADOPTED_CODE, GAP_CODE};
 use schemas::{Position, Sequence, ShardId};
 use serde::{
     Deserialize, Deserializer,
@@ -25,14 +26,14 @@ pub(super) struct Record {
     raw: Vec<u8>,
 }
 
-/// The SQL for up to `limit` records after one. The bytes come as hexadecimal digits, so that none is lost on the way.
+/// The SQL for up to `limit` records after one; those of messages that are gone hold nothing that could be sent. The bytes come as hexadecimal digits, so that none is lost on the way.
 pub(super) fn question(condition: &str, after: Option<&Record>, limit: usize) -> String {
     let after = after.map_or_else(String::new, |Record { shard, sequence, index, .. }| {
         format!("AND (_shard > {shard} OR _shard = {shard} AND (_sequence > {sequence} OR _sequence = {sequence} AND _index > {index}))")
     });
     format!(
         "SELECT _shard, _sequence, _index, CAST(received_at AS BIGINT) AS received_at_us, code, message, encode(raw, 'hex') AS raw \
-         FROM quarantine WHERE (\n{condition}\n) {after} ORDER BY _shard, _sequence, _index LIMIT {limit}"
+         FROM quarantine WHERE code NOT IN ('{GAP_CODE}', '{ADOPTED_CODE}') AND (\n{condition}\n) {after} ORDER BY _shard, _sequence, _index LIMIT {limit}"
     )
 }
 

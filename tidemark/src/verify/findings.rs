@@ -72,6 +72,8 @@ pub(super) enum Violation {
     RowCount { file: Arc<str>, logged: u64, found: u64 },
     #[error("{rows} rows of the file `{file}` lie outside of the shards and sequences that the log says")]
     OutsideStatistics { file: Arc<str>, rows: u64 },
+    #[error("messages {first} to {last} of shard {shard} are missing in the journal, and `quarantine` has no record of that")]
+    Hole { shard: ShardId, first: u64, last: u64 },
     #[error("the journal of shard {shard} ends at {last}, and the table has rows up to {tidemark}: it is another stream, or it was cut")]
     JournalEndsEarly { shard: ShardId, last: u64, tidemark: u64 },
 }

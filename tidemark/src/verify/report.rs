@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{
     Pinned,
     findings::{Findings, Violation},
+    gaps::RecordedGap,
 };
 
 /// The outcome of a verification.
@@ -37,6 +38,8 @@ pub(super) struct Tally {
     pub(super) duplicates: u64,
     pub(super) quarantined: u64,
     violations: u64,
+    /// What `quarantine` says of messages that were gone before they were read.
+    pub(super) gaps: Vec<RecordedGap>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,9 +60,9 @@ struct Shown {
 
 impl Tally {
     /// Nothing counted yet of the messages `first` to `end`.
-    pub(super) fn new(shard: ShardId, first: Sequence, end: Sequence) -> Self {
+    pub(super) fn new(shard: ShardId, first: Sequence, end: Sequence, gaps: Vec<RecordedGap>) -> Self {
         let checked = (first <= end).then_some((first, end));
-        Self { shard, first_kept: first, checked, accepted: 0, rows: 0, duplicates: 0, quarantined: 0, violations: 0 }
+        Self { shard, first_kept: first, checked, accepted: 0, rows: 0, duplicates: 0, quarantined: 0, violations: 0, gaps }
     }
 
     fn cells(&self) -> [String; 7] {
@@ -108,11 +111,20 @@ impl fmt::Display for Report {
         for Tally { shard, first_kept, .. } in self.shards.iter().filter(|tally| tally.first_kept > Sequence(1)) {
             write!(f, "\nshard {shard}: the journal begins at {first_kept}; rows of earlier messages were checked for key, day and file")?;
         }
+        for (shard, gap) in self.shards.iter().flat_map(|tally| tally.gaps.iter().map(move |gap| (tally.shard, gap))) {
+            write!(f, "\nshard {shard}: {}", gap.text())?;
+        }
         for shown in &self.shown {
             write!(f, "\n  {}", shown.message)?;
         }
         match self.violations - self.shown.len() as u64 {
-            0 if self.violations == 0 => write!(f, "\nverified: everything accepted is a row, a repeat of one, or in quarantine"),
+            0 if self.violations == 0 => {
+                write!(f, "\nverified: everything accepted is a row, a repeat of one, or in quarantine")?;
+                match self.shards.iter().all(|tally| tally.gaps.is_empty()) {
+                    true => Ok(()),
+                    false => write!(f, ", except for what was gone before it was read, see above"),
+                }
+            }
             0 => Ok(()),
             more => write!(f, "\n  and {} more", HumanCount(more)),
         }

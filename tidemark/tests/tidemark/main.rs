@@ -7,6 +7,7 @@ mod chaos;
 mod crash;
 mod duckdb;
 mod end_to_end;
+mod journal;
 mod messages;
 mod openapi;
 mod process;

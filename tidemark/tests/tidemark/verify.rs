@@ -145,7 +145,7 @@ fn copied(lake: &Lake, (from, add): (&str, &Value), table: &str, path: &str, dat
     copy
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -292,6 +292,38 @@ async fn a_replay_of_quarantine_sends_each_record_once_however_often_it_is_done(
     assert!(tidemark.terminate().await);
     let report: Value = serde_json::from_str(&good(&tidemark.command(&["verify", "--json"]).output().unwrap())).unwrap();
     assert_eq!(numbers(&report), [605, 1, 1, 603, 0], "{report:#}");
+}
+
+/// The disk forgets a message that lies in a block of its own.
+async fn lose(nats: &mut NatsServer, sequence: u64) {
+    nats.kill();
+    let messages = nats.stream_folder("tidemark-0").join("msgs");
+    std::fs::remove_file(messages.join(format!("{sequence}.blk"))).unwrap();
+    let _ = std::fs::remove_file(messages.join("index.db"));
+    nats.restart().await;
+}
+
+#[tokio::test]
+async fn a_hole_in_the_journal_is_accounted_for_when_it_was_recorded_and_refused_when_not() {
+    let mut nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    assert!(tidemark.terminate().await);
+    publish(&nats, (0..4).map(|_| "x".repeat(5 << 20))).await;
+    lose(&mut nats, 2).await;
+    tidemark.restart().await;
+    until_it_says(&tidemark, "SELECT count(*) FROM quarantine WHERE code = 'journal_gap'", "1").await;
+    until_it_says(&tidemark, "SELECT count(*) FROM quarantine", "4").await;
+    let readiness = reqwest::get(format!("{}/readyz", tidemark.url)).await.unwrap();
+    assert!(readiness.status().is_success());
+    let readiness = readiness.text().await.unwrap();
+    assert!(readiness.contains("ok, but 1 messages of shard 0 were gone before they were read"), "{readiness}");
+    assert!(tidemark.terminate().await);
+    let said = good(&tidemark.command(&["verify"]).output().unwrap());
+    assert!(said.contains("messages 2 to 2: stream `tidemark-0` has a gap") && said.contains("except for what was gone"), "{said}");
+
+    lose(&mut nats, 3).await;
+    let output = tidemark.command(&["verify"]).output().unwrap();
+    assert_refused(&output, &["messages 2 to 3 of shard 0 are missing in the journal"]);
 }
 
 #[tokio::test]

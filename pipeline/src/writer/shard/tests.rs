@@ -1,5 +1,5 @@
 //! The state machine against a model that is a set: whatever is delivered, repeated, committed, lost or restarted, in whatever
-//! order, every identity ends as one row, at its first position.
+//! order, every identity ends as one row, at its first position that could be read; what could not be read is recorded, once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use schemas::Identity;
 
 use super::*;
+use crate::writer::gap::GAP_CODE;
 
 const LIMITS: Limits = Limits { rows: 8, bytes: usize::MAX, age: Duration::from_secs(30), idle: Duration::from_secs(30) };
 const MINUTE_US: i64 = 60_000_000;
@@ -19,6 +20,8 @@ const MINUTE_US: i64 = 60_000_000;
 enum Step {
     /// The next message comes.
     Deliver,
+    /// A message that is not committed vanishes from the journal: the one at so many places after the tidemark.
+    Lose(usize),
     /// A commit begins, if there is anything to commit.
     Take,
     /// The commit on its way happened, and the writer knows.
@@ -32,6 +35,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => Just(Step::Deliver),
+        1 => (0..8usize).prop_map(Step::Lose),
         2 => Just(Step::Take),
         2 => Just(Step::Committed),
         1 => Just(Step::CommittedUnheard),
@@ -76,7 +80,12 @@ fn keys(batches: &[RecordBatch]) -> Vec<(i64, i64)> {
 /// The table and the writer above it.
 struct World {
     messages: Vec<Vec<u8>>,
+    /// Indices of messages that the journal no longer has.
+    gone: BTreeSet<usize>,
+    /// Of those, the ones that the writer or the table knows as gone.
+    missed: BTreeSet<usize>,
     table: Vec<RecordBatch>,
+    quarantine: Vec<RecordBatch>,
     tidemark: Sequence,
     taken: Option<Batch>,
     shard: Shard,
@@ -85,12 +94,28 @@ struct World {
 
 impl World {
     fn new(messages: Vec<Vec<u8>>) -> Self {
-        Self { messages, table: Vec::new(), tidemark: Sequence::ZERO, taken: None, shard: shard(Sequence::ZERO), next: 0 }
+        let (gone, missed) = (BTreeSet::new(), BTreeSet::new());
+        Self {
+            messages,
+            gone,
+            missed,
+            table: Vec::new(),
+            quarantine: Vec::new(),
+            tidemark: Sequence::ZERO,
+            taken: None,
+            shard: shard(Sequence::ZERO),
+            next: 0,
+        }
     }
 
     fn step(&mut self, step: &Step) {
         match step {
+            Step::Deliver if self.gone.contains(&self.next) => self.pass_gap(),
             Step::Deliver => self.deliver(),
+            Step::Lose(after) => {
+                let lost = usize::try_from(self.tidemark.0).unwrap() + after;
+                self.gone.extend((lost < self.messages.len()).then_some(lost));
+            }
             Step::Take => self.taken = self.shard.take_due(DateTime::UNIX_EPOCH, true).or_else(|| self.taken.take()),
             Step::Committed => {
                 if self.commit() {
@@ -116,10 +141,31 @@ impl World {
         self.next += 1;
     }
 
+    fn pass_gap(&mut self) {
+        let after = (self.next..).find(|index| !self.gone.contains(index)).unwrap();
+        let gap = Gap { first: Sequence(self.next as u64 + 1), last: Sequence(after as u64) };
+        let record = gap.record((ShardId(0), gap.first), GAP_CODE, "gone", DateTime::UNIX_EPOCH);
+        self.shard.push_gap(gap, record, DateTime::UNIX_EPOCH).unwrap();
+        self.missed.extend(self.next..after);
+        self.next = after;
+    }
+
+    /// The indices of messages that table and tail together say are gone; each is said once.
+    fn recorded(&self) -> Vec<usize> {
+        let view = self.shard.view();
+        let records = self.quarantine.iter().chain(&view.quarantined);
+        let texts = records.flat_map(|rows| rows.column_by_name("message").unwrap().as_string::<i32>().iter().flatten());
+        let gaps = texts.map(|text| Gap::of_record(GAP_CODE, text).unwrap());
+        let mut recorded: Vec<usize> = gaps.flat_map(|gap| gap.first.0 as usize - 1..gap.last.0 as usize).collect();
+        recorded.sort_unstable();
+        recorded
+    }
+
     fn commit(&mut self) -> bool {
         let Some(batch) = self.taken.take() else { return false };
         assert_eq!(batch.after, self.tidemark, "a commit begins where the table ends (I2)");
         self.table.extend(batch.events.batches().iter().cloned());
+        self.quarantine.extend(batch.quarantined.batches().iter().cloned());
         self.tidemark = batch.last;
         true
     }
@@ -128,6 +174,7 @@ impl World {
         self.taken = None;
         self.shard = shard(self.tidemark);
         self.next = usize::try_from(self.tidemark.0).unwrap();
+        self.missed.retain(|index| *index < self.next);
     }
 
     /// Table and tail together, as a query sees them.
@@ -138,11 +185,12 @@ impl World {
         all
     }
 
-    /// What a query must see: of everything delivered, each event at its first position.
+    /// What a query must see: of everything that could be read, each event at its first position.
     fn expected(&self) -> Vec<(i64, i64)> {
         let reach = self.next.max(usize::try_from(self.tidemark.0).unwrap());
         let mut first = BTreeMap::new();
-        for (sequence, events) in (1..).zip(&self.messages[..reach]) {
+        let read = (1..).zip(&self.messages[..reach]).filter(|(sequence, _)| !self.missed.contains(&(*sequence as usize - 1)));
+        for (sequence, events) in read {
             for time in events.iter().map(|event| (i64::from(event % 5) - 2) * MINUTE_US + i64::from(*event)) {
                 first.entry(time).or_insert(sequence);
             }
@@ -167,6 +215,7 @@ proptest! {
         for step in &steps {
             world.step(step);
             prop_assert_eq!(world.seen(), world.expected(), "after {:?}", step);
+            prop_assert_eq!(world.recorded(), world.missed.iter().copied().collect::<Vec<_>>(), "after {:?}", step);
         }
     }
 }

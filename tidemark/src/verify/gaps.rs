@@ -1,0 +1,79 @@
+//! What `quarantine` says of messages that are gone: an accounted hole is told, any other is a violation.
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int32Type;
+use futures::TryStreamExt;
+use pipeline::writer::{GAP_CODE, Gap};
+use schemas::{Sequence, ShardId};
+use serde::Serialize;
+
+use super::Pinned;
+
+/// A record of messages that were gone before they were read, or of an adoption.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct RecordedGap {
+    first: Sequence,
+    last: Sequence,
+    code: String,
+    message: String,
+}
+
+impl RecordedGap {
+    fn of(code: &str, message: &str) -> Option<Self> {
+        let Gap { first, last } = Gap::of_record(code, message)?;
+        Some(Self { first, last, code: code.to_owned(), message: message.to_owned() })
+    }
+
+    /// In words, for a person.
+    pub(super) fn text(&self) -> String {
+        let Self { code, message, .. } = self;
+        if code == GAP_CODE { format!("messages {message}") } else { format!("adopted, positions {message}") }
+    }
+}
+
+/// Every record of a shard, in order. A file that cannot be read is named elsewhere.
+pub(super) async fn recorded(quarantine: &Pinned, shard: ShardId) -> Vec<RecordedGap> {
+    let mut found = Vec::new();
+    for file in quarantine.snapshot.files() {
+        let batches = match quarantine.table.read(file, &["code", "message", "_shard"]).await {
+            Ok(batches) => batches.try_collect::<Vec<_>>().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        found.extend(batches.iter().flat_map(|batch| of_batch(batch, shard)));
+    }
+    found.sort_unstable_by_key(|gap| (gap.first, gap.last));
+    found
+}
+
+fn of_batch(batch: &RecordBatch, shard: ShardId) -> Vec<RecordedGap> {
+    let column = |name: &str| batch.column_by_name(name).expect("a column that was asked for");
+    let (codes, messages) = (column("code").as_string::<i32>(), column("message").as_string::<i32>());
+    let shards = column("_shard").as_primitive::<Int32Type>().values();
+    let mine = (0..batch.num_rows()).filter(|row| shards[*row] == i32::from(shard.0));
+    mine.filter_map(|row| RecordedGap::of(codes.value(row), messages.value(row))).collect()
+}
+
+/// Whether the records cover every position of a hole.
+pub(super) fn cover(recorded: &[RecordedGap], hole: Gap) -> bool {
+    let mut next = hole.first;
+    for gap in recorded {
+        if gap.first <= next && next <= gap.last {
+            next = gap.last.next();
+        }
+    }
+    next > hole.last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_is_accounted_for_only_as_a_whole() {
+        let gap = |first, last| RecordedGap::of(GAP_CODE, &format!("{first} to {last}: gone")).unwrap();
+        let hole = |first, last| Gap { first: Sequence(first), last: Sequence(last) };
+        let recorded = [gap(3, 5), gap(6, 6), gap(9, 12)];
+        assert!(cover(&recorded, hole(3, 6)) && cover(&recorded, hole(4, 4)) && cover(&recorded, hole(10, 12)));
+        assert!(!cover(&recorded, hole(2, 3)) && !cover(&recorded, hole(5, 9)) && !cover(&recorded, hole(12, 13)));
+    }
+}
