@@ -25,6 +25,7 @@ mod batch;
 mod committer;
 mod config;
 mod dedup;
+mod failpoint;
 mod foreign;
 mod history;
 mod items;

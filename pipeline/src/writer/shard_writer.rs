@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     committer::{self, Base, Committer},
+    failpoint::Failpoint,
     history::History,
     open_batch::Limits,
     origin,
@@ -216,6 +217,7 @@ impl Run<'_> {
         let Ok(bounds) = writer.journal.bounds(writer.shard).await else { return };
         report_lag(writer, &self.state.view(), &bounds);
         let Some(up_to) = self.retention.releasable(&bounds, now) else { return };
+        Failpoint::BeforeRelease.pass();
         match writer.journal.release(writer.shard, up_to).await {
             Ok(()) => tracing::info!(shard = %writer.shard, %up_to, "released from the journal"),
             Err(error) => {

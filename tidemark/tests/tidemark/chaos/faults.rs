@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
+use object_store::ObjectStore;
 use schemas::ShardId;
 use table::{Store, Table};
 use testkit::{Outcome, Rule, pause, until};
@@ -12,7 +14,8 @@ use tokio::sync::RwLock;
 
 use super::{
     fleet::{Fleet, START_DEADLINE},
-    plan::{Fault, Link, Part, Plan, Step},
+    plan::{BEFORE_RELEASE, Fault, Link, Part, Plan, Step},
+    role::Role,
 };
 
 /// How long a trap waits for its victim under load, other faults included.
@@ -80,6 +83,7 @@ impl<'a> Troublemaker<'a> {
         match fault {
             Fault::KillNats => self.kill_nats(lasts).await,
             Fault::Kill(part) => self.kill(part, lasts).await,
+            Fault::DieAt(point) => self.die_at(point).await,
             Fault::Cut(link) => self.cut(link, lasts).await,
             Fault::Stall(link) => self.stall(link, lasts).await,
             Fault::Commit(outcome) => self.trick(outcome).await,
@@ -95,7 +99,22 @@ impl<'a> Troublemaker<'a> {
         nats.kill();
         pause(lasts).await;
         nats.restart().await;
-        Ok(format!("away for {lasts:?}"))
+        let took = self.all_ready().await;
+        seen(
+            took <= self.plan.back_within,
+            format!("away for {lasts:?}; all roles ready {took:?} after it was back"),
+            "they came back late",
+        )
+    }
+
+    /// How long until every role is ready that no other fault has in hand.
+    async fn all_ready(&self) -> Duration {
+        let started = Instant::now();
+        for role in self.fleet.roles.iter().filter_map(|role| role.try_lock().ok()) {
+            let mut role = role;
+            role.ready(&self.fleet.client, START_DEADLINE).await;
+        }
+        started.elapsed()
     }
 
     async fn kill(&self, part: Part, lasts: Duration) -> Result<String, String> {
@@ -104,7 +123,30 @@ impl<'a> Troublemaker<'a> {
         pause(lasts).await;
         role.restart();
         let took = role.ready(&self.fleet.client, START_DEADLINE).await;
-        seen(ran, format!("ready again after {took:?}"), "it did not run")
+        seen(ran && took <= self.plan.back_within, format!("ready again after {took:?}"), &format!("it did not run, or needed {took:?}"))
+    }
+
+    /// Lets one commit pass, so that the point is met in the middle of the work.
+    async fn die_at(&self, point: &str) -> Result<String, String> {
+        let mut role = self.fleet.part(Part::Pipeline).lock().await;
+        let deaths = |role: &Role| role.log().matches(&format!("failpoint `{point}` is reached")).count();
+        let before = deaths(&role);
+        role.kill();
+        if point == BEFORE_RELEASE {
+            role.restart_armed(&format!("{point}:1"), &["journal.retention=0s"]);
+        } else {
+            role.restart_armed(&format!("{point}:2"), &[]);
+        }
+        let has_died = met(|| role.has_aborted()).await && deaths(&role) > before;
+        role.end();
+        role.restart();
+        let took = role.ready(&self.fleet.client, START_DEADLINE).await;
+        let is_soon = took <= self.plan.back_within;
+        seen(
+            has_died && is_soon,
+            format!("it died there, ready again after {took:?}"),
+            &format!("it did not die there, or needed {took:?}"),
+        )
     }
 
     async fn cut(&self, link: Link, lasts: Duration) -> Result<String, String> {
@@ -183,33 +225,33 @@ impl<'a> Troublemaker<'a> {
         let mut first = self.fleet.part(Part::Pipeline).lock().await;
         first.ready(&self.fleet.client, START_DEADLINE).await;
         let fenced_before = fences(&first.log());
-        let is_in_a_commit = self.hold_a_commit().await;
-        first.signal("STOP");
+        let is_in_a_commit = self.stop_in_a_commit(&mut first).await;
         let tidemark = self.tidemarks().await;
         let mut second = self.fleet.start_second_pipeline();
         second.ready(&self.fleet.client, START_DEADLINE).await;
         // Foreign messages come past a door that is stopped too.
         until("the second pipeline to commit", PATIENCE, async || self.tidemarks().await.gt(&tidemark).then_some(())).await;
         first.signal("CONT");
-        if is_in_a_commit {
-            self.fleet.link(Link::PipelineToStore).pass();
-        }
+        self.fleet.store_links().iter().for_each(|proxy| proxy.pass());
         let is_fenced = met(|| fences(&first.log()) > fenced_before).await;
         let is_well = second.terminate().await.success();
-        let place = if is_in_a_commit { "in a commit" } else { "anywhere" };
         seen(
-            is_fenced && is_well,
-            format!("stopped {place}, noticed that it was fenced"),
-            "the first did not notice, or the second ended badly",
+            is_in_a_commit && is_fenced && is_well,
+            "stopped in a commit, noticed that it was fenced".to_owned(),
+            &format!("in a commit: {is_in_a_commit}, the first noticed: {is_fenced}, the second ended well: {is_well}"),
         )
     }
 
-    /// Waits for a commit and keeps it from the store; false for a folder.
-    async fn hold_a_commit(&self) -> bool {
-        if !self.plan.setting.is_on_s3 {
-            return false;
+    /// Stops the pipeline while its commit is on the way to S3; or, on a folder, between its files and its commit.
+    async fn stop_in_a_commit(&self, pipeline: &mut Role) -> bool {
+        if self.plan.setting.is_on_s3 {
+            let is_held = self.trick(Outcome::Stall).await.is_ok();
+            pipeline.signal("STOP");
+            return is_held;
         }
-        self.trick(Outcome::Stall).await.is_ok()
+        pipeline.kill();
+        pipeline.restart_armed("events-written:2:stop", &[]);
+        met(|| pipeline.is_stopped()).await
     }
 
     /// The tidemark of every shard in the table.
@@ -226,12 +268,22 @@ pub(crate) async fn tidemarks(fleet: &Fleet, shards: u16) -> Vec<u64> {
     (0..shards).map(|shard| snapshot.tidemark(ShardId(shard)).0).collect()
 }
 
+/// How many Parquet files of `events` are in the store and in no version of the table.
+pub(crate) async fn orphans(fleet: &Fleet) -> usize {
+    let store = Store::open(&fleet.settings().section("table").unwrap()).await.unwrap();
+    let table = Table::open(&store, "events").await.unwrap().expect("the pipeline has created it");
+    let committed = table.snapshot().await.unwrap().files().len();
+    let stored = store.object_store().list(Some(&"events".into())).map(|object| object.unwrap().location);
+    let stored = stored.filter(|path| std::future::ready(path.extension() == Some("parquet"))).count().await;
+    stored - committed
+}
+
 fn fences(log: &str) -> usize {
     log.matches("fenced").count()
 }
 
 /// Waits until a fault has met somebody.
-async fn met(has_met: impl Fn() -> bool) -> bool {
+async fn met(mut has_met: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !has_met() && started.elapsed() < PATIENCE {
         pause(Duration::from_millis(5)).await;
