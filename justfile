@@ -89,6 +89,12 @@ chaos seed="" minutes="1": tools claim
     TIDEMARK_CHAOS_SEED="$1" TIDEMARK_CHAOS_MINUTES="$2" cargo test --locked --workspace --test tidemark -- \
         --exact --ignored --nocapture chaos::a_long_run_tells_one_story_whatever_breaks
 
+# A power cut of the journal's disk, and a full one: on loop-mounted images, so as root on Linux
+[group('develop')]
+[no-exit-message]
+journal-disk: tools claim
+    cargo test --locked --workspace --test tidemark -- --ignored --nocapture journal_disk::
+
 # Everything that a change must pass: format, lints, docs, dependencies, licences, tests
 [group('develop')]
 check: static claim && test

@@ -145,7 +145,7 @@ fn copied(lake: &Lake, (from, add): (&str, &Value), table: &str, path: &str, dat
     copy
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
