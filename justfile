@@ -96,6 +96,12 @@ schemathesis *options: tools claim
     cargo build --locked --package tidemark
     @scripts/schemathesis.sh "$CARGO_TARGET_DIR/debug/tidemark" "$@"
 
+# A power cut of the journal's disk, and a full one: on loop-mounted images, so as root on Linux
+[group('develop')]
+[no-exit-message]
+journal-disk: tools claim
+    cargo test --locked --workspace --test tidemark -- --ignored --nocapture journal_disk::
+
 # Everything that a change must pass: format, lints, docs, dependencies, licences, tests
 [group('develop')]
 check: static claim && test

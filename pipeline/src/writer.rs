@@ -30,6 +30,7 @@ mod batch;
 mod committer;
 mod config;
 mod dedup;
+mod failpoint;
 mod foreign;
 mod gap;
 mod history;

@@ -14,35 +14,51 @@ use crate::{free_port, tool, wait::until};
 const START_DEADLINE: Duration = Duration::from_secs(20);
 /// A port that was free may be taken by another test before the server has it.
 const PORTS_TO_TRY: usize = 5;
+/// The configuration that we ship: synced before each answer.
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/nats.conf");
 /// What the server said since its last start, in its folder.
 const LOG: &str = "nats-server.log";
 
-/// A nats-server with JetStream on a folder of its own, synced before each answer. Ended and removed on drop.
+/// A nats-server with JetStream, else told on a folder of its own and synced before each answer. Ended and removed on drop.
 #[derive(Debug)]
 pub struct NatsServer {
     process: Child,
     port: u16,
     monitoring_port: u16,
     folder: TempDir,
-    jetstream: bool,
+    jetstream: Option<Store>,
+}
+
+/// Where a server keeps its streams, and with which configuration.
+#[derive(Clone, Debug)]
+struct Store {
+    folder: PathBuf,
+    config: PathBuf,
 }
 
 impl NatsServer {
     /// Starts one with `config/nats.conf` and waits until clients can connect.
     pub async fn start() -> Self {
-        Self::start_any(true).await
+        Self::start_any(Some(SHIPPED.into()), None).await
+    }
+
+    /// Starts one that keeps its streams in `store`, with another configuration.
+    pub async fn start_in(store: &Path, config: &Path) -> Self {
+        Self::start_any(Some(config.to_owned()), Some(store.to_owned())).await
     }
 
     /// Starts one that has no JetStream.
     pub async fn start_without_jetstream() -> Self {
-        Self::start_any(false).await
+        Self::start_any(None, None).await
     }
 
-    async fn start_any(jetstream: bool) -> Self {
+    async fn start_any(config: Option<PathBuf>, store: Option<PathBuf>) -> Self {
         for _ in 0..PORTS_TO_TRY {
             let folder = tempfile::tempdir().expect("the temporary folder can be written");
             let (port, monitoring_port) = (free_port(), free_port());
-            let process = spawn(folder.path(), port, monitoring_port, jetstream);
+            let store = store.clone().unwrap_or_else(|| folder.path().to_owned());
+            let jetstream = config.clone().map(|config| Store { folder: store, config });
+            let process = spawn(folder.path(), port, monitoring_port, jetstream.as_ref());
             let mut server = Self { process, port, monitoring_port, folder, jetstream };
             if server.is_ready().await {
                 return server;
@@ -63,10 +79,22 @@ impl NatsServer {
         format!("http://127.0.0.1:{}", self.monitoring_port)
     }
 
+    /// Where the streams are on disk.
+    ///
+    /// # Panics
+    /// When it has no JetStream.
+    #[must_use]
+    pub fn streams(&self) -> PathBuf {
+        self.jetstream.as_ref().expect("a server with JetStream has a store").folder.join("jetstream")
+    }
+
     /// Where it keeps the files of a stream.
+    ///
+    /// # Panics
+    /// As [`streams`](Self::streams).
     #[must_use]
     pub fn stream_folder(&self, stream: &str) -> PathBuf {
-        self.folder.path().join("jetstream/$G/streams").join(stream)
+        self.streams().join("$G/streams").join(stream)
     }
 
     /// Ends it with SIGKILL.
@@ -78,7 +106,7 @@ impl NatsServer {
     /// Starts it again, after [`kill`](Self::kill) if it runs, on the same ports and the same folder.
     pub async fn restart(&mut self) {
         self.kill();
-        self.process = spawn(self.folder.path(), self.port, self.monitoring_port, self.jetstream);
+        self.process = spawn(self.folder.path(), self.port, self.monitoring_port, self.jetstream.as_ref());
         assert!(self.is_ready().await, "nats-server ended at its restart:\n{}", self.log());
     }
 
@@ -140,12 +168,12 @@ fn read(log: &Path) -> String {
     std::fs::read_to_string(log).unwrap_or_default()
 }
 
-fn spawn(folder: &Path, port: u16, monitoring_port: u16, jetstream: bool) -> Child {
+fn spawn(folder: &Path, port: u16, monitoring_port: u16, jetstream: Option<&Store>) -> Child {
     let log = File::create(folder.join(LOG)).expect("the temporary folder can be written");
     let mut command = Command::new(tool("nats-server"));
     command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--http_port", &monitoring_port.to_string()]);
-    if jetstream {
-        command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/../config/nats.conf"), "--store_dir"]).arg(folder);
+    if let Some(Store { folder, config }) = jetstream {
+        command.arg("--config").arg(config).arg("--store_dir").arg(folder);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("nats-server can be started")
 }

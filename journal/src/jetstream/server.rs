@@ -196,11 +196,17 @@ impl Server {
         self.call(format!("STREAM.PURGE.{stream}"), &json!({ "seq": first_kept })).await.map(|_: stream::PurgeResponse| ())
     }
 
-    /// One request to the JetStream API.
+    /// One request to the JetStream API, asked again after a lost connection. Each of them may be executed twice.
     pub(super) async fn call<T: DeserializeOwned>(&self, subject: String, request: &(impl Serialize + Sync)) -> Result<T, CallError> {
         let answer = timeout(API_TIMEOUT, async {
-            self.connected().await;
-            self.context.request(subject, request).await
+            loop {
+                self.connected().await;
+                let mut losses = self.losses();
+                tokio::select! {
+                    answer = self.context.request(subject.clone(), request) => return answer,
+                    Ok(()) = losses.changed() => {}
+                }
+            }
         });
         let answer = answer.await.unwrap_or_else(|_elapsed| Err(RequestErrorKind::TimedOut.into()));
         match answer.map_err(CallError::Away)? {

@@ -1,6 +1,10 @@
 //! What holds for JetStream alone: its streams, its server, and the ways in which they fail.
 
-use std::{cell::Cell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::{self, stream};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::join_all};
@@ -119,6 +123,21 @@ async fn a_reader_waits_while_the_server_is_away_and_goes_on_where_it_was() {
     server.restart().await;
     let (_, delivered) = futures::join!(publish_until_acknowledged(&journal, "after".to_owned()), read_all(&mut deliveries, 1));
     assert_eq!(delivered, [(2, "after".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_question_that_the_server_took_to_its_grave_is_asked_again() {
+    let mut server = NatsServer::start().await;
+    let journal = open(&server, &streams()).await;
+    server.pause();
+    let restart = async {
+        testkit::pause(Duration::from_millis(100)).await;
+        server.restart().await;
+        Instant::now()
+    };
+    let (bounds, restarted) = futures::join!(async { (journal.bounds(SHARD).await, Instant::now()) }, restart);
+    assert_eq!(bounds.0.unwrap().last.0, 0);
+    assert!(bounds.1 < restarted + Duration::from_secs(2), "answered {:?} after the restart", bounds.1 - restarted);
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ use service::{clock::Clock, health::Check};
 use table::{CommitError, DataFile, Fingerprint, NewCommit, Origin, Snapshot, Table, rows_above};
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days};
+use super::{
+    batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days},
+    failpoint::Failpoint,
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -99,10 +102,13 @@ impl Committer {
             .map_err(Into::into)
             .and_then(|sorted| sorted.map_err(Into::into))
             .map_err(|source: Box<dyn std::error::Error + Send + Sync>| Error::Unwritable { after, last, source })?;
+        Failpoint::BeforeFiles.pass();
         let quarantine = self.commit_quarantine(base.quarantine, quarantined, (last, origin)).await?;
         let files = self.write(&self.events, &events, after, last).await?;
         measure(&files);
+        Failpoint::EventsWritten.pass();
         let events = self.commit_files(&self.events, &base.events, files, (last, origin)).await?;
+        Failpoint::EventsCommitted.pass();
         report(self.shard, &events, started);
         Ok(Base { events, quarantine, stream: base.stream, shard: self.shard })
     }
@@ -113,7 +119,10 @@ impl Committer {
             return Ok(base);
         }
         let files = self.write(&self.quarantine, &days, base.tidemark(self.shard), last).await?;
-        self.commit_files(&self.quarantine, &base, files, (last, origin)).await
+        Failpoint::QuarantineWritten.pass();
+        let committed = self.commit_files(&self.quarantine, &base, files, (last, origin)).await?;
+        Failpoint::QuarantineCommitted.pass();
+        Ok(committed)
     }
 
     async fn write(&self, table: &Table, days: &[Day], after: Sequence, last: Sequence) -> Result<Vec<DataFile>, Error> {

@@ -27,6 +27,7 @@ use super::{
     OnGap,
     committer::{self, Base, Committer},
     dedup::Minute,
+    failpoint::Failpoint,
     gap::{GAP_CODE, Gap},
     history::{History, Reading},
     lag::Lag,
@@ -292,6 +293,7 @@ impl Run<'_> {
         self.lag.look(&self.state.view(), &bounds, now);
         self.lag.report(writer.shard, writer.max_lag, &writer.check);
         let Some(up_to) = self.retention.releasable(&bounds, now) else { return };
+        Failpoint::BeforeRelease.pass();
         match writer.journal.release(writer.shard, up_to).await {
             Ok(()) => tracing::info!(shard = %writer.shard, %up_to, "released from the journal"),
             Err(error) => {

@@ -29,22 +29,29 @@ impl Tidemark {
 
     /// On a local folder, with further settings.
     pub(crate) async fn start_with_settings(nats: &NatsServer, more: &[&str]) -> Self {
-        let folder = TempDir::new().unwrap();
-        let table = format!("table.url={}", folder.path().join("lake").display());
-        let settings = more.iter().map(|setting| (*setting).to_owned()).chain([table]).collect();
-        Self::start_with(nats, folder, settings).await
+        Self::start_at(nats, None, more).await
     }
 
     /// On a bucket that does not exist yet.
     pub(crate) async fn start_on_s3(nats: &NatsServer, s3: &S3Server) -> Self {
-        let settings = vec![
-            "table.url=s3://tidemark/lake".to_owned(),
-            format!("table.s3.endpoint={}", s3.endpoint()),
-            format!("table.s3.access_key_id={}", s3.access_key()),
-            format!("table.s3.secret_access_key={}", s3.secret_key()),
-            "table.s3.allow_http=true".to_owned(),
-        ];
-        Self::start_with(nats, TempDir::new().unwrap(), settings).await
+        Self::start_at(nats, Some(s3), &[]).await
+    }
+
+    /// On S3 or a local folder, with further settings, which win.
+    pub(crate) async fn start_at(nats: &NatsServer, s3: Option<&S3Server>, more: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut settings = match s3 {
+            None => vec![format!("table.url={}", folder.path().join("lake").display())],
+            Some(s3) => vec![
+                "table.url=s3://tidemark/lake".to_owned(),
+                format!("table.s3.endpoint={}", s3.endpoint()),
+                format!("table.s3.access_key_id={}", s3.access_key()),
+                format!("table.s3.secret_access_key={}", s3.secret_key()),
+                "table.s3.allow_http=true".to_owned(),
+            ],
+        };
+        settings.extend(more.iter().map(|setting| (*setting).to_owned()));
+        Self::start_with(nats, folder, settings).await
     }
 
     async fn start_with(nats: &NatsServer, folder: TempDir, mut settings: Vec<String>) -> Self {
@@ -93,6 +100,33 @@ impl Tidemark {
         self.kill();
         self.child = spawn(&self.settings, self.folder.path());
         self.ready().await;
+    }
+
+    /// The most memory that it has had so far.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Posts a body of JSON; the answer's status and text.
+    pub(crate) async fn post(&self, client: &reqwest::Client, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+        let post = client.post(format!("{}{path}", self.url)).header("content-type", "application/json").body(body);
+        let answer = post.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Waits until a question has this answer.
+    pub(crate) async fn says(&self, statement: &str, answer: &str) {
+        until(&format!("{statement} = {answer}"), Duration::from_secs(30), async || (self.sql(statement) == answer).then_some(())).await;
+    }
+
+    /// Where DuckDB finds a table.
+    pub(crate) fn location(&self, s3: Option<&S3Server>, table: &str) -> String {
+        match s3 {
+            Some(_) => format!("s3://tidemark/lake/{table}"),
+            None => self.lake().join(table).display().to_string(),
+        }
     }
 
     /// Where the tables are on disk.

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
+use object_store::ObjectStore;
 use schemas::ShardId;
 use table::{Store, Table};
 use testkit::{Outcome, Rule, pause, until};
@@ -12,7 +14,9 @@ use tokio::sync::RwLock;
 
 use super::{
     fleet::{Fleet, START_DEADLINE},
-    plan::{Fault, Link, Part, Plan, Step},
+    ledger::Ledger,
+    plan::{BEFORE_RELEASE, Fault, Link, Part, Plan, SOON, Step},
+    role::Role,
 };
 
 /// How long a trap waits for its victim under load, other faults included.
@@ -39,14 +43,15 @@ impl fmt::Display for Happened {
 pub(crate) struct Troublemaker<'a> {
     pub(crate) fleet: &'a Fleet,
     pub(crate) plan: &'a Plan,
+    ledger: &'a Ledger,
     pub(crate) started: Instant,
     /// Held alone by a fault that needs all else to work.
     alone: RwLock<()>,
 }
 
 impl<'a> Troublemaker<'a> {
-    pub(crate) fn new(fleet: &'a Fleet, plan: &'a Plan) -> Self {
-        Self { fleet, plan, started: Instant::now(), alone: RwLock::new(()) }
+    pub(crate) fn new(fleet: &'a Fleet, plan: &'a Plan, ledger: &'a Ledger) -> Self {
+        Self { fleet, plan, ledger, started: Instant::now(), alone: RwLock::new(()) }
     }
 
     /// All decks side by side, until each was played and the time is over.
@@ -80,6 +85,7 @@ impl<'a> Troublemaker<'a> {
         match fault {
             Fault::KillNats => self.kill_nats(lasts).await,
             Fault::Kill(part) => self.kill(part, lasts).await,
+            Fault::DieAt(point) => self.die_at(point).await,
             Fault::Cut(link) => self.cut(link, lasts).await,
             Fault::Stall(link) => self.stall(link, lasts).await,
             Fault::Commit(outcome) => self.trick(outcome).await,
@@ -95,16 +101,57 @@ impl<'a> Troublemaker<'a> {
         nats.kill();
         pause(lasts).await;
         nats.restart().await;
-        Ok(format!("away for {lasts:?}"))
+        self.back(&format!("away for {lasts:?}"), Instant::now()).await
     }
 
     async fn kill(&self, part: Part, lasts: Duration) -> Result<String, String> {
         let mut role = self.fleet.part(part).lock().await;
         let ran = role.kill();
         pause(lasts).await;
+        let restarted = Instant::now();
         role.restart();
         let took = role.ready(&self.fleet.client, START_DEADLINE).await;
-        seen(ran, format!("ready again after {took:?}"), "it did not run")
+        seen(ran, String::new(), "it did not run")?;
+        self.back(&format!("ready again after {took:?}"), restarted).await
+    }
+
+    /// Lets one commit pass, so that the point is met in the middle of the work.
+    async fn die_at(&self, point: &str) -> Result<String, String> {
+        let mut role = self.fleet.part(Part::Pipeline).lock().await;
+        let deaths = |role: &Role| role.log().matches(&format!("failpoint `{point}` is reached")).count();
+        let before = deaths(&role);
+        role.kill();
+        if point == BEFORE_RELEASE {
+            role.restart_armed(&format!("{point}:1"), &["journal.retention=0s"]);
+        } else {
+            role.restart_armed(&format!("{point}:2"), &[]);
+        }
+        let has_died = met(|| role.has_aborted()).await && deaths(&role) > before;
+        role.end();
+        let restarted = Instant::now();
+        role.restart();
+        let took = role.ready(&self.fleet.client, START_DEADLINE).await;
+        seen(has_died, String::new(), "it did not die there")?;
+        self.back(&format!("it died there, ready again after {took:?}"), restarted).await
+    }
+
+    /// Where the plan wants that: how long until an event that was sent after now is acknowledged and in a fresh answer.
+    async fn back(&self, evidence: &str, restarted: Instant) -> Result<String, String> {
+        if !self.plan.is_soon_back {
+            return Ok(evidence.to_owned());
+        }
+        let acknowledged = || self.ledger.counts().acknowledged;
+        let before = acknowledged();
+        met(|| acknowledged() > before).await;
+        let positions = self.ledger.latest_positions().unwrap_or_default();
+        let url = format!("{}/metrics?from=0&to=4000000000&uniques=approx&at_least={positions}", self.fleet.query_url);
+        until("a fresh answer with an event that was sent after the crash", PATIENCE, async || {
+            let answer = self.fleet.client.get(&url).send().await.ok()?.error_for_status().ok()?;
+            answer.json::<serde_json::Value>().await.ok().filter(|answer| answer["fresh"] == true)
+        })
+        .await;
+        let took = restarted.elapsed();
+        seen(took <= SOON, format!("{evidence}; a new event was counted {took:?} after the restart"), &format!("back only after {took:?}"))
     }
 
     async fn cut(&self, link: Link, lasts: Duration) -> Result<String, String> {
@@ -183,33 +230,33 @@ impl<'a> Troublemaker<'a> {
         let mut first = self.fleet.part(Part::Pipeline).lock().await;
         first.ready(&self.fleet.client, START_DEADLINE).await;
         let fenced_before = fences(&first.log());
-        let is_in_a_commit = self.hold_a_commit().await;
-        first.signal("STOP");
+        let is_in_a_commit = self.stop_in_a_commit(&mut first).await;
         let tidemark = self.tidemarks().await;
         let mut second = self.fleet.start_second_pipeline();
         second.ready(&self.fleet.client, START_DEADLINE).await;
         // Foreign messages come past a door that is stopped too.
         until("the second pipeline to commit", PATIENCE, async || self.tidemarks().await.gt(&tidemark).then_some(())).await;
         first.signal("CONT");
-        if is_in_a_commit {
-            self.fleet.link(Link::PipelineToStore).pass();
-        }
+        self.fleet.store_links().iter().for_each(|proxy| proxy.pass());
         let is_fenced = met(|| fences(&first.log()) > fenced_before).await;
         let is_well = second.terminate().await.success();
-        let place = if is_in_a_commit { "in a commit" } else { "anywhere" };
         seen(
-            is_fenced && is_well,
-            format!("stopped {place}, noticed that it was fenced"),
-            "the first did not notice, or the second ended badly",
+            is_in_a_commit && is_fenced && is_well,
+            "stopped in a commit, noticed that it was fenced".to_owned(),
+            &format!("in a commit: {is_in_a_commit}, the first noticed: {is_fenced}, the second ended well: {is_well}"),
         )
     }
 
-    /// Waits for a commit and keeps it from the store; false for a folder.
-    async fn hold_a_commit(&self) -> bool {
-        if !self.plan.setting.is_on_s3 {
-            return false;
+    /// Stops the pipeline while its commit is on the way to S3; or, on a folder, between its files and its commit.
+    async fn stop_in_a_commit(&self, pipeline: &mut Role) -> bool {
+        if self.plan.setting.is_on_s3 {
+            let is_held = self.trick(Outcome::Stall).await.is_ok();
+            pipeline.signal("STOP");
+            return is_held;
         }
-        self.trick(Outcome::Stall).await.is_ok()
+        pipeline.kill();
+        pipeline.restart_armed("events-written:2:stop", &[]);
+        met(|| pipeline.is_stopped()).await
     }
 
     /// The tidemark of every shard in the table.
@@ -226,12 +273,22 @@ pub(crate) async fn tidemarks(fleet: &Fleet, shards: u16) -> Vec<u64> {
     (0..shards).map(|shard| snapshot.tidemark(ShardId(shard)).0).collect()
 }
 
+/// How many Parquet files of `events` are in the store and in no version of the table.
+pub(crate) async fn orphans(fleet: &Fleet) -> usize {
+    let store = Store::open(&fleet.settings().section("table").unwrap()).await.unwrap();
+    let table = Table::open(&store, "events").await.unwrap().expect("the pipeline has created it");
+    let committed = table.snapshot().await.unwrap().files().len();
+    let stored = store.object_store().list(Some(&"events".into())).map(|object| object.unwrap().location);
+    let stored = stored.filter(|path| std::future::ready(path.extension() == Some("parquet"))).count().await;
+    stored - committed
+}
+
 fn fences(log: &str) -> usize {
     log.matches("fenced").count()
 }
 
 /// Waits until a fault has met somebody.
-async fn met(has_met: impl Fn() -> bool) -> bool {
+async fn met(mut has_met: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !has_met() && started.elapsed() < PATIENCE {
         pause(Duration::from_millis(5)).await;

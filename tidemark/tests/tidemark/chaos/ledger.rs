@@ -28,6 +28,7 @@ struct Open {
     origins: HashSet<u64>,
     counts: Counts,
     latest: Option<EventKey>,
+    latest_positions: Option<String>,
 }
 
 /// What has happened so far.
@@ -46,7 +47,14 @@ pub(crate) struct Counts {
 impl Ledger {
     pub(crate) fn create(path: &Path) -> Self {
         let file = BufWriter::new(File::create(path).expect("the folder of the run can be written"));
-        let open = Open { file, started: Instant::now(), origins: HashSet::new(), counts: Counts::default(), latest: None };
+        let open = Open {
+            file,
+            started: Instant::now(),
+            origins: HashSet::new(),
+            counts: Counts::default(),
+            latest: None,
+            latest_positions: None,
+        };
         Self(RefCell::new(open))
     }
 
@@ -67,6 +75,7 @@ impl Ledger {
         if (200..300).contains(&status) {
             open.counts.acknowledged += 1;
             open.counts.acknowledged_events += u64::from(request.events);
+            open.latest_positions = positions.map(str::to_owned);
             if request.has_ids {
                 open.latest = Some(EventKey::new(request.origin, request.events - 1));
             }
@@ -93,6 +102,11 @@ impl Ledger {
     /// An event of the last request with ids that was acknowledged.
     pub(crate) fn latest_acknowledged(&self) -> Option<EventKey> {
         self.0.borrow().latest
+    }
+
+    /// Where the last request that was acknowledged stands in the journal.
+    pub(crate) fn latest_positions(&self) -> Option<String> {
+        self.0.borrow().latest_positions.clone()
     }
 
     /// Puts every line on its way to the disk.

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) events_per_second: u32,
     /// The longest that one fault lasts.
     longest: Duration,
+    /// Whether everything must work again within [`SOON`] after a kill: where no other fault comes in between and no event is late.
+    pub(crate) is_soon_back: bool,
     pub(crate) decks: Vec<Deck>,
 }
 
@@ -58,6 +60,8 @@ pub(crate) enum Fault {
     KillNats,
     /// SIGKILL, and a restart.
     Kill(Part),
+    /// The pipeline ends itself at a point in its code, and is started again.
+    DieAt(&'static str),
     /// Connections end, and no new ones.
     Cut(Link),
     /// Nothing arrives, and nobody is told.
@@ -82,6 +86,14 @@ pub(crate) struct Step {
     pub(crate) lasts: Duration,
 }
 
+/// From the start of a killed part until a new event is acknowledged and counted.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// The points of a commit, in the order in which a batch meets them.
+const POINTS: [&str; 6] =
+    ["before-files", "quarantine-written", "quarantine-committed", "events-written", "events-committed", BEFORE_RELEASE];
+/// The one that is met only when something may leave the journal.
+pub(crate) const BEFORE_RELEASE: &str = "before-release";
+
 const LOST: Outcome = Outcome::LoseReply;
 const SLICE_COMMITS: [Outcome; 5] = [LOST, answer(500, true), answer(503, false), answer(409, false), answer(412, true)];
 const ALL_COMMITS: [Outcome; 9] = [
@@ -103,8 +115,14 @@ const fn answer(status: u16, is_executed: bool) -> Outcome {
 impl Plan {
     /// Every deck once, with short faults: some twenty seconds.
     pub(crate) fn slice(seed: u64, setting: Setting) -> Self {
-        let decks = decks(setting, &SLICE_COMMITS);
-        Self { seed, length: Duration::ZERO, setting, events_per_second: 5000, longest: Duration::from_millis(2500), decks }
+        Self { decks: decks(setting, &SLICE_COMMITS), ..Self::new(seed, setting, Duration::from_millis(2500)) }
+    }
+
+    /// Every process killed once and the pipeline once at each point of a commit, one after the other.
+    pub(crate) fn crashes(seed: u64, setting: Setting) -> Self {
+        let kills = [Fault::Kill(Part::Ingest), Fault::Kill(Part::Pipeline), Fault::Kill(Part::Query), Fault::KillNats];
+        let deck = Deck(kills.into_iter().chain(POINTS.map(Fault::DieAt)).collect());
+        Self { decks: vec![deck], events_per_second: 1000, is_soon_back: true, ..Self::new(seed, setting, Duration::from_millis(2500)) }
     }
 
     /// Everything, for so long.
@@ -112,8 +130,14 @@ impl Plan {
         let mut random = SmallRng::seed_from_u64(seed);
         let setting =
             Setting { is_on_s3: random.random_bool(0.7), is_together: random.random_bool(0.3), shards: random.random_range(1..=2) };
-        let decks = decks(setting, &ALL_COMMITS);
-        Self { seed, length, setting, events_per_second: 5000, longest: Duration::from_secs(12), decks }
+        let mut decks = decks(setting, &ALL_COMMITS);
+        let pipeline = decks.iter_mut().find(|deck| deck.0.contains(&Fault::Fence)).expect("one deck breaks the pipeline");
+        pipeline.0.extend(POINTS.map(Fault::DieAt));
+        Self { length, decks, ..Self::new(seed, setting, Duration::from_secs(12)) }
+    }
+
+    fn new(seed: u64, setting: Setting, longest: Duration) -> Self {
+        Self { seed, length: Duration::ZERO, setting, events_per_second: 5000, longest, is_soon_back: false, decks: Vec::new() }
     }
 
     /// One game of a deck; `game` counts from 0.
@@ -124,12 +148,17 @@ impl Plan {
         faults.into_iter().map(|fault| self.step(fault, &mut random)).collect()
     }
 
+    /// Whether the pipeline must have left files behind that no commit names.
+    pub(crate) fn leaves_orphans(&self) -> bool {
+        self.decks.iter().any(|deck| deck.0.contains(&Fault::DieAt("events-written")))
+    }
+
     fn step(&self, fault: Fault, random: &mut SmallRng) -> Step {
         let milliseconds = |range: std::ops::Range<u64>, random: &mut SmallRng| Duration::from_millis(random.random_range(range));
         let pause = milliseconds(300..2500, random);
         let longest = u64::try_from(self.longest.as_millis()).expect("a fault lasts some seconds");
         let lasts = match fault {
-            Fault::Kill(_) | Fault::KillNats | Fault::TerminateAll => milliseconds(0..1000, random),
+            Fault::Kill(_) | Fault::DieAt(_) | Fault::KillNats | Fault::TerminateAll => milliseconds(0..1000, random),
             Fault::StoreDown => milliseconds(longest..2 * longest, random),
             // Shorter than a client waits, and longer.
             _ => milliseconds(500..longest, random),

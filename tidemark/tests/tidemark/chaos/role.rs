@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -14,6 +14,10 @@ use crate::process::{binary, text};
 
 /// SIGTERM must be enough within this time.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// Where a test tells a process at which point of its code it ends or stops.
+const FAILPOINT: &str = "TIDEMARK_FAILPOINT";
+/// The signal of `abort`.
+const SIGABRT: i32 = 6;
 /// Between two starts of a role that cannot start.
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_millis(300);
 
@@ -44,7 +48,7 @@ impl Role {
     ) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
         let arguments: Vec<String> = command.iter().copied().chain(settings).map(str::to_owned).collect();
-        let child = spawn(&path, &arguments, &folder, name);
+        let child = spawn(&mut with(&path, &arguments), &folder, name);
         Self { name, path, arguments, folder, health_url, child, started: Instant::now(), has_been_ready: false, ends: Vec::new() }
     }
 
@@ -55,6 +59,12 @@ impl Role {
         }
         let _ = self.child.kill();
         self.child.wait().is_ok_and(|status| status.signal() == Some(9))
+    }
+
+    /// Makes sure that it does not run.
+    pub(crate) fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Sends a signal by its name.
@@ -72,8 +82,29 @@ impl Role {
 
     /// Starts it after it was ended on purpose.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.path, &self.arguments, &self.folder, self.name);
+        self.restart_as(&mut with(&self.path, &self.arguments));
+    }
+
+    /// The same, with a point in its code at which it will end or stop.
+    pub(crate) fn restart_armed(&mut self, failpoint: &str, settings: &[&str]) {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        self.restart_as(with(&self.path, &self.arguments).args(settings).env(FAILPOINT, failpoint));
+    }
+
+    fn restart_as(&mut self, command: &mut Command) {
+        self.child = spawn(command, &self.folder, self.name);
         (self.started, self.has_been_ready) = (Instant::now(), false);
+    }
+
+    /// Whether it has ended itself at its failpoint.
+    pub(crate) fn has_aborted(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some_and(|status| status.signal() == Some(SIGABRT))
+    }
+
+    /// Whether it was stopped, by itself or by another, and waits for SIGCONT.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
     }
 
     /// Starts it again if it has ended by itself, but not too often.
@@ -130,8 +161,7 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
@@ -140,7 +170,13 @@ impl Drop for Role {
     }
 }
 
-fn spawn(path: &std::path::Path, arguments: &[String], folder: &std::path::Path, name: &str) -> Child {
+fn with(path: &Path, arguments: &[String]) -> Command {
+    let mut command = binary(path);
+    command.args(arguments);
+    command
+}
+
+fn spawn(command: &mut Command, folder: &Path, name: &str) -> Child {
     let log = File::options().create(true).append(true).open(folder.join(name).with_extension("log")).unwrap();
-    binary(path).args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    command.current_dir(folder).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }

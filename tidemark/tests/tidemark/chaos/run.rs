@@ -1,8 +1,8 @@
 //! A run from its start to the judgement.
 //!
 //! ```text
-//! load, foreign messages and watcher:  ------------------------------------------>|
-//! faults:                                  ------------------->| heal, drained     | judge
+//! load, foreign messages and watcher:  ------------------------------------------------>|
+//! faults:                              calm  ------------------->| heal, drained, calm   | judge
 //! ```
 
 use std::{
@@ -19,7 +19,7 @@ use testkit::{pause, until};
 
 use super::{
     checks::{self, Rule, Violation},
-    faults::{Happened, Troublemaker, tidemarks},
+    faults::{Happened, Troublemaker, orphans, tidemarks},
     fleet::{Fleet, START_DEADLINE},
     journal::Journal,
     ledger::{Book, Counts, Ledger},
@@ -37,6 +37,9 @@ use crate::{
 /// How long the load may take to finish what it has begun, and the pipeline to commit all of it.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 
+/// How long everything works before the first fault, and again after the last one is mended.
+const CALM: Duration = Duration::from_secs(2);
+
 /// Runs a plan and panics with its report when a rule was broken.
 pub(crate) async fn run(plan: &Plan) {
     println!("chaos: seed {} ({:?}); again with TIDEMARK_CHAOS_SEED={}", plan.seed, plan.setting, plan.seed);
@@ -45,7 +48,7 @@ pub(crate) async fn run(plan: &Plan) {
     let ledger = Ledger::create(&path);
     let (happened, drained_in, sightings) = live(plan, &fleet, &ledger).await;
     ledger.flush();
-    let violations = judge(&fleet, &path, &happened, &sightings).await;
+    let violations = judge(plan, &fleet, &path, (&happened, &sightings)).await;
     let report = Report { counts: ledger.counts(), happened, drained_in, sightings, violations };
     println!("{report}");
     assert!(report.violations.is_empty(), "seed {}: {} rules are broken", plan.seed, report.violations.len());
@@ -53,19 +56,25 @@ pub(crate) async fn run(plan: &Plan) {
 
 /// Everything that happens side by side.
 async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Duration, Sightings) {
-    let (is_sent, is_finished, is_over) = (Cell::new(false), Cell::new(false), Cell::new(false));
+    let (is_calm, is_sent, is_finished, is_over) = (Cell::new(true), Cell::new(false), Cell::new(false), Cell::new(false));
     let requests = Requests::new(plan.seed, Clock::system().now().timestamp_millis(), plan.events_per_second);
+    let requests = if plan.is_soon_back { requests.on_time() } else { requests };
     let load = Load { client: &fleet.client, url: &fleet.ingest_url, requests, ledger };
     let watcher = Watcher { client: &fleet.client, url: &fleet.query_url, ledger };
     let story = async {
-        let happened = Troublemaker::new(fleet, plan).run().await;
+        pause(CALM).await;
+        is_calm.set(false);
+        let happened = Troublemaker::new(fleet, plan, ledger).run().await;
         fleet.heal();
         let healed = Instant::now();
         is_sent.set(true);
         until("the load to finish what it has begun", DRAIN_DEADLINE, async || is_finished.get().then_some(())).await;
         drained(fleet, plan.setting.shards).await;
+        let drained_in = healed.elapsed();
+        is_calm.set(true);
+        pause(CALM).await;
         is_over.set(true);
-        (happened, healed.elapsed())
+        (happened, drained_in)
     };
     let sending = async {
         join!(
@@ -80,7 +89,7 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Du
             pause(Duration::from_millis(200)).await;
         }
     };
-    let ((happened, drained_in), (), sightings, ()) = join!(story, sending, watcher.run(|| is_over.get()), tending);
+    let ((happened, drained_in), (), sightings, ()) = join!(story, sending, watcher.run(|| is_calm.get(), || is_over.get()), tending);
     (happened, drained_in, sightings)
 }
 
@@ -97,7 +106,7 @@ async fn drained(fleet: &Fleet, shards: u16) {
     until("the pipeline to commit everything", DRAIN_DEADLINE, async || (tidemarks(fleet, shards).await == last).then_some(())).await;
 }
 
-async fn judge(fleet: &Fleet, ledger: &Path, happened: &[Happened], sightings: &Sightings) -> Vec<Violation> {
+async fn judge(plan: &Plan, fleet: &Fleet, ledger: &Path, (happened, sightings): (&[Happened], &Sightings)) -> Vec<Violation> {
     let started = Instant::now();
     let book = Book::read(&std::fs::read_to_string(ledger).unwrap());
     let journal = Journal::read(&fleet.settings()).await;
@@ -113,10 +122,13 @@ async fn judge(fleet: &Fleet, ledger: &Path, happened: &[Happened], sightings: &
     violations.extend(Violation::of(Rule::Verify, refused_by_verify(fleet, &journal, &by_duckdb)));
     violations.extend(Violation::of(Rule::Unsteady, &sightings.complaints));
     violations.extend(Violation::of(Rule::NoFault, happened.iter().filter(|happened| happened.evidence.is_err())));
+    let orphans = orphans(fleet).await;
+    let no_orphan = (plan.leaves_orphans() && orphans == 0).then_some("the pipeline died between files and commit and left no orphan");
+    violations.extend(Violation::of(Rule::NoFault, no_orphan));
     let (accepted, rows, quarantined) = (journal.events.len(), by_duckdb.events.len(), by_duckdb.quarantine.len());
     let messages: u64 = journal.last.values().sum();
     println!(
-        "judged in {:?}: {accepted} events in {messages} messages of the journal, {rows} rows, {quarantined} quarantined",
+        "judged in {:?}: {accepted} events in {messages} messages of the journal, {rows} rows, {quarantined} quarantined, {orphans} orphan files",
         started.elapsed()
     );
     violations
@@ -167,8 +179,12 @@ impl std::fmt::Display for Report {
             f,
             "load: {events} different events, {tries} tries, {acknowledged} requests with {acknowledged_events} events acknowledged"
         )?;
-        let Sightings { answers, fresh_answers, unanswered, .. } = &self.sightings;
-        writeln!(f, "watcher: {answers} counts, {fresh_answers} of them fresh, {unanswered} questions without an answer")?;
+        let Sightings { answers, fresh_answers, calm: (calm, fresh_calm), unanswered, .. } = &self.sightings;
+        writeln!(
+            f,
+            "watcher: {answers} counts, {fresh_answers} of them fresh; {calm} in calm times, {fresh_calm} of them fresh; {unanswered} \
+             questions without an answer"
+        )?;
         self.happened.iter().try_for_each(|happened| writeln!(f, "{happened}"))?;
         writeln!(f, "drained in {:?}", self.drained_in)?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN  {violation}"))?;

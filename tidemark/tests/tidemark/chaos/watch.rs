@@ -15,6 +15,10 @@ use testkit::pause;
 use super::{ledger::Ledger, requests::EventKey};
 
 const EVERY: Duration = Duration::from_millis(50);
+/// Of the answers in calm times so many in a hundred are fresh.
+const FRESH_PERCENT: u64 = 80;
+/// How long the last word may take.
+const LAST_WORD: Duration = Duration::from_secs(15);
 /// So many events are remembered and asked for, one more each time.
 const MOST_WATCHED: usize = 60;
 /// Of so many questions one asks for single events.
@@ -40,6 +44,8 @@ pub(crate) struct Sightings {
     events: BTreeMap<EventKey, AsOf>,
     pub(crate) answers: u64,
     pub(crate) fresh_answers: u64,
+    /// Answers while nothing was broken, and how many of them were fresh.
+    pub(crate) calm: (u64, u64),
     pub(crate) unanswered: u64,
     pub(crate) complaints: Vec<String>,
 }
@@ -74,6 +80,14 @@ impl Sightings {
         }
     }
 
+    /// Judges whether calm times were as fresh as they must be.
+    fn judge_freshness(&mut self) {
+        let (answers, fresh) = self.calm;
+        if answers == 0 || fresh * 100 < answers * FRESH_PERCENT {
+            self.complain(format!("{fresh} of {answers} answers in calm times were fresh"));
+        }
+    }
+
     fn complain(&mut self, complaint: String) {
         self.complaints.push(complaint);
     }
@@ -92,19 +106,39 @@ pub(crate) struct Watcher<'a> {
 }
 
 impl Watcher<'_> {
-    /// Looks until `is_over`.
-    pub(crate) async fn run(&self, is_over: impl Fn() -> bool) -> Sightings {
+    /// Looks until `is_over`; then everything that was acknowledged must be there at once.
+    pub(crate) async fn run(&self, is_calm: impl Fn() -> bool, is_over: impl Fn() -> bool) -> Sightings {
         let mut sightings = Sightings::default();
         for turn in 0_u64.. {
             if is_over() {
                 break;
             }
+            let (was_calm, answers, fresh) = (is_calm(), sightings.answers, sightings.fresh_answers);
             let (answered, ()) = futures::join!(self.ask(turn, &mut sightings), pause(EVERY));
             if answered.is_none() {
                 sightings.unanswered += 1;
             }
+            if was_calm && is_calm() {
+                sightings.calm.0 += sightings.answers - answers;
+                sightings.calm.1 += sightings.fresh_answers - fresh;
+            }
+        }
+        sightings.judge_freshness();
+        if let Err(complaint) = self.last_word().await {
+            sightings.complain(complaint);
         }
         sightings
+    }
+
+    /// With nothing broken and nothing under way, the position of the last 2xx is in a fresh answer.
+    async fn last_word(&self) -> Result<(), String> {
+        let positions = self.ledger.latest_positions().ok_or("nothing was acknowledged in the whole run")?;
+        let url = format!("{}/metrics?from=0&to=4000000000&uniques=approx&at_least={positions}", self.url);
+        let answer = self.client.get(url).timeout(LAST_WORD).send().await.map_err(|error| format!("no last word: {error}"))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| format!("no last word: {error}"))?;
+        let is_fresh = serde_json::from_str::<Value>(&text).is_ok_and(|answer| answer["fresh"] == true);
+        if status == 200 && is_fresh { Ok(()) } else { Err(format!("at the quiet end, at_least={positions}: {status} {text}")) }
     }
 
     async fn ask(&self, turn: u64, sightings: &mut Sightings) -> Option<()> {
@@ -176,6 +210,16 @@ mod tests {
     fn a_dip_is_seen() {
         assert!(complaints(&[counted(1, true, 10), counted(2, true, 9)])[0].contains("dips"));
         assert!(complaints(&[counted(1, false, 10), counted(2, true, 9)])[0].contains("dips"), "also from one series to the other");
+    }
+
+    #[test]
+    fn calm_times_that_are_not_fresh_are_seen() {
+        let complaints = |calm| {
+            let mut sightings = Sightings { calm, ..Sightings::default() };
+            sightings.judge_freshness();
+            sightings.complaints.len()
+        };
+        assert_eq!((complaints((10, 8)), complaints((10, 7)), complaints((0, 0))), (0, 1, 1));
     }
 
     #[test]
