@@ -16,9 +16,11 @@ use crate::journal_watch;
 
 mod answer;
 mod batcher;
+mod cloud_event;
 mod config;
 mod door;
 mod open_block;
+mod options;
 mod request;
 
 pub use config::Config;

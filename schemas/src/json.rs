@@ -37,16 +37,32 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Broken> {
     })
 }
 
-/// What looks into a value while it is read; texts and keys come as sent, without their quotes.
+/// A string as sent, without its quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent<'a> {
+    pub(crate) string: &'a str,
+    /// Whether it stands for itself, because it has no escapes.
+    is_plain: bool,
+}
+
+impl<'a> Sent<'a> {
+    /// The text that it stands for.
+    #[inline]
+    pub(crate) fn text(self) -> Result<Cow<'a, str>, NoText> {
+        if self.is_plain { Ok(Cow::Borrowed(self.string)) } else { unescape(self.string) }
+    }
+}
+
+/// What looks into a value while it is read.
 pub(crate) trait Watch<'a> {
     /// An object or a list begins.
     fn open(&mut self, is_object: bool);
     /// A key of the innermost object.
-    fn key(&mut self, key: &'a str);
+    fn key(&mut self, key: Sent<'a>);
     /// An element of the innermost list begins.
     fn element(&mut self);
     /// A text.
-    fn text(&mut self, text: &'a str);
+    fn text(&mut self, text: Sent<'a>);
     /// The innermost object or list ends.
     fn close(&mut self);
 }
@@ -56,9 +72,9 @@ pub(crate) struct Unwatched;
 
 impl Watch<'_> for Unwatched {
     fn open(&mut self, _: bool) {}
-    fn key(&mut self, _: &str) {}
+    fn key(&mut self, _: Sent<'_>) {}
     fn element(&mut self) {}
-    fn text(&mut self, _: &str) {}
+    fn text(&mut self, _: Sent<'_>) {}
     fn close(&mut self) {}
 }
 
@@ -77,6 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is no white space.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.byte() {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -88,6 +105,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes this byte if it is the next.
+    #[inline]
     pub(crate) fn take(&mut self, wanted: u8) -> bool {
         let is_next = self.peek() == Some(wanted);
         self.at += usize::from(is_next);
@@ -99,8 +117,8 @@ impl<'a> Reader<'a> {
         self.peek().map_or(Ok(()), |_| Err(self.broken("something follows the end of the JSON text")))
     }
 
-    /// The next key of an object, as sent and without quotes; `None` behind its last.
-    pub(crate) fn next_key(&mut self, is_first: bool) -> Result<Option<&'a str>, Broken> {
+    /// The next key of an object; `None` behind its last.
+    pub(crate) fn next_key(&mut self, is_first: bool) -> Result<Option<Sent<'a>>, Broken> {
         if self.take(b'}') {
             return Ok(None);
         }
@@ -193,7 +211,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn key(&mut self) -> Result<&'a str, Broken> {
+    fn key(&mut self) -> Result<Sent<'a>, Broken> {
         if self.peek() != Some(b'"') {
             return Err(self.broken("expected a key in double quotes"));
         }
@@ -201,21 +219,25 @@ impl<'a> Reader<'a> {
         if self.take(b':') { Ok(key) } else { Err(self.broken("expected `:`")) }
     }
 
-    /// The text between the quotes, the first of which is the next byte.
-    fn string(&mut self) -> Result<&'a str, Broken> {
+    /// What is between the quotes, the first of which is the next byte.
+    fn string(&mut self) -> Result<Sent<'a>, Broken> {
         let start = self.at + 1;
+        let mut is_plain = true;
         self.at = start;
         loop {
             self.at += scan::plain(&self.text.as_bytes()[self.at..]);
             match self.byte() {
                 Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    is_plain = false;
+                    self.escape()?;
+                }
                 Some(_) => return Err(self.broken("a control character in a text must be escaped")),
                 None => return Err(self.broken("the text ends within a string")),
             }
         }
         self.at += 1;
-        Ok(&self.text[start..self.at - 1])
+        Ok(Sent { string: &self.text[start..self.at - 1], is_plain })
     }
 
     fn escape(&mut self) -> Result<(), Broken> {
@@ -247,6 +269,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -281,14 +304,11 @@ pub(crate) enum NoText {
 
 /// The text that a value stands for which is a string.
 pub(crate) fn text(value: &str) -> Result<Cow<'_, str>, NoText> {
-    unescape(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or_default())
+    let string = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or_default();
+    Sent { string, is_plain: scan::plain(string.as_bytes()) == string.len() }.text()
 }
 
-/// The text that a string stands for, given what is between its quotes.
-pub(crate) fn unescape(string: &str) -> Result<Cow<'_, str>, NoText> {
-    if memchr::memchr(b'\\', string.as_bytes()).is_none() {
-        return Ok(Cow::Borrowed(string));
-    }
+fn unescape(string: &str) -> Result<Cow<'_, str>, NoText> {
     let text: String = serde_json::from_str(&format!("\"{string}\"")).map_err(|_| NoText::LoneSurrogate)?;
     if text.contains('\0') { Err(NoText::Nul) } else { Ok(Cow::Owned(text)) }
 }

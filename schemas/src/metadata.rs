@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    json::{self, Watch},
+    json::{Sent, Watch},
     violation::{Code, Violation},
 };
 
@@ -101,11 +101,11 @@ impl<'a> Watch<'a> for Inspector<'a> {
         self.open.push(Open { is_object, first_key: self.keys.len(), elements: 0 });
     }
 
-    fn key(&mut self, key: &'a str) {
+    fn key(&mut self, key: Sent<'a>) {
         if self.fault.is_some() {
             return;
         }
-        match json::unescape(key) {
+        match key.text() {
             Ok(key) => self.keys.push(key),
             Err(reason) => self.refuse(self.pointer(self.open.len() - 1, None), Code::InvalidText, format!("a key {reason}")),
         }
@@ -117,11 +117,11 @@ impl<'a> Watch<'a> for Inspector<'a> {
         }
     }
 
-    fn text(&mut self, text: &'a str) {
+    fn text(&mut self, text: Sent<'a>) {
         if self.fault.is_some() {
             return;
         }
-        if let Err(reason) = json::unescape(text) {
+        if let Err(reason) = text.text() {
             self.refuse(self.pointer(self.open.len(), None), Code::InvalidText, reason.to_string());
         }
     }

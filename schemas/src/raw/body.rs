@@ -115,7 +115,7 @@ fn begin<'a>(reader: &mut EventReader<'a>) -> Result<Begun<'a>, Unread> {
     let mut event = Box::new(RawEvent { dialect: reader.dialect, ..RawEvent::default() });
     let mut is_first = true;
     while let Some(key) = reader.json.next_key(is_first)? {
-        if key == EVENTS && reader.dialect == Dialect::Tidemark {
+        if key.string == EVENTS && reader.dialect == Dialect::Tidemark {
             return list(reader, event);
         }
         reader.member(&mut event, key)?;
@@ -195,7 +195,7 @@ fn elements<'a>(reader: &mut EventReader<'a>, taker: &mut Taker<impl FnMut(Item<
 /// The rest of the object behind the list under `events`.
 fn behind<'a>(reader: &mut EventReader<'a>, event: &mut RawEvent<'a>) -> Result<(), Stop> {
     while let Some(key) = reader.json.next_key(false)? {
-        if key == EVENTS {
+        if key.string == EVENTS {
             let violation = Violation::new("/events", Code::RepeatedField, "`events` stands more than once");
             return Err(Stop::Refused(violation.into()));
         }

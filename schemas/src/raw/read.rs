@@ -3,7 +3,7 @@
 use super::{Broken, Dialect, Field, RawEvent};
 use crate::{
     cloud_event::Attribute,
-    json::{self, Reader},
+    json::{self, Reader, Sent},
     metadata::Inspector,
 };
 
@@ -49,9 +49,9 @@ impl<'a> EventReader<'a> {
     }
 
     /// The value of a key of an event.
-    pub(super) fn member(&mut self, event: &mut RawEvent<'a>, key: &'a str) -> Result<(), Broken> {
-        let Ok(key) = json::unescape(key) else {
-            event.put_unknown(key.into());
+    pub(super) fn member(&mut self, event: &mut RawEvent<'a>, sent: Sent<'a>) -> Result<(), Broken> {
+        let Ok(key) = sent.text() else {
+            event.put_unknown(sent.string.into());
             return self.json.value().map(drop);
         };
         if let Some(field) = self.dialect.field(&key) {
