@@ -31,10 +31,7 @@ pub(crate) fn line_and_column(bytes: &[u8], at: usize) -> (usize, usize) {
 
 /// The bytes as text.
 pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Broken> {
-    simdutf8::basic::from_utf8(bytes).map_err(|_| {
-        let at = std::str::from_utf8(bytes).err().map_or(0, |error| error.valid_up_to());
-        Broken { at, reason: "a byte that is not UTF-8" }
-    })
+    std::str::from_utf8(bytes).map_err(|error| Broken { at: error.valid_up_to(), reason: "a byte that is not UTF-8" })
 }
 
 /// A string as sent, without its quotes.

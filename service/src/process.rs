@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::{
     clock::Clock,
+    errors,
     health::Health,
     http::{self, Limits, Listener},
     settings::{self, Settings, Sources},
@@ -91,7 +92,7 @@ impl Process {
 
     /// Serves a role's routes, with health, on its public address.
     pub fn serve(&self, name: &str, listener: Listener, routes: Router) {
-        let router = http::layers(routes.merge(self.health.router()));
+        let router = http::layers(routes.merge(self.health.router()).merge(errors::router()));
         self.tasks.spawn(format!("http-{name}"), http::serve(listener, router, self.stop.clone(), self.limits));
     }
 

@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, also in its helpers")]
 
 mod app;
+mod clients;
 mod door;
+mod edges;
+mod errors;
 mod writing;
