@@ -16,11 +16,13 @@ use crate::journal_watch;
 
 mod answer;
 mod batcher;
+mod cloud_event;
 mod config;
 mod door;
 mod measures;
 mod open_block;
 mod openapi;
+mod options;
 mod request;
 
 pub use config::Config;

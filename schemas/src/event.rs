@@ -4,16 +4,21 @@
 //! one whose client sent its time never has (its arrival is moved by a microsecond if they fall together), so the row alone
 //! tells which it was.
 
-use std::{borrow::Cow, collections::HashSet, time::Duration};
+use std::{borrow::Cow, collections::HashSet, fmt, time::Duration};
 
 use crate::{
-    raw::{Field, RawEvent, Value},
+    cloud_event,
+    json::{self, Reader},
+    raw::{Dialect, Field, RawEvent},
+    suggest::nearest,
     timestamp::{Timestamp, shortened},
     violation::{Code, Violation},
 };
 
 /// Most tags of an event.
 pub const MAX_TAGS: usize = 50;
+
+const WELL_FORMED: &str = "the grammar of a value was checked when it was read";
 
 /// Whether an event must carry its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +109,8 @@ impl<'a> Event<'a> {
         if let Some(kind) = raw.instead {
             return Err(vec![Violation::new("", Code::NotAnEvent, format!("an event is a JSON object, found {kind}"))]);
         }
-        let mut check = Check { raw: &mut raw, violations: Vec::new() };
+        let violations = cloud_event::check(&raw);
+        let mut check = Check { raw: &mut raw, violations };
         check.keys(rules);
         let (timestamp, received_at) = check.times(rules, received_at);
         let event = Self {
@@ -130,7 +136,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Takes the fields out of a raw event and collects what is wrong with them.
+/// Reads the fields of a raw event and collects what is wrong with them.
 struct Check<'r, 'a> {
     raw: &'r mut RawEvent<'a>,
     violations: Vec<Violation>,
@@ -139,26 +145,26 @@ struct Check<'r, 'a> {
 impl<'a> Check<'_, 'a> {
     fn keys(&mut self, rules: &Rules) {
         for field in std::mem::take(&mut self.raw.repeated) {
-            self.refuse(
-                field,
-                Code::RepeatedField,
-                format!("`{}` stands more than once (`event_type` counts as `event_name`)", field.name()),
-            );
+            let also = if field == Field::EventName { " (`event_type` counts as `event_name`)" } else { "" };
+            self.refuse(field, Code::RepeatedField, format!("`{}` stands more than once{also}", self.name(field)));
         }
         if rules.reject_unknown_fields {
-            let unknown = std::mem::take(&mut self.raw.unknown);
-            self.violations.extend(unknown.iter().map(|key| unknown_field(key)));
+            self.violations.extend(self.raw.unknown.iter().map(|key| unknown_field(key, self.raw.dialect)));
         }
     }
 
+    fn name(&self, field: Field) -> &'static str {
+        self.raw.dialect.name(field)
+    }
+
     fn times(&mut self, rules: &Rules, received_at: Timestamp) -> (Timestamp, Timestamp) {
-        let Some(value) = self.raw.take(Field::Timestamp) else {
+        let Some(value) = self.raw.get(Field::Timestamp) else {
             if rules.timestamp == Presence::Required {
                 self.missing(Field::Timestamp);
             }
             return (received_at, received_at);
         };
-        match Timestamp::read(Field::Timestamp.name(), &value) {
+        match Timestamp::read(self.name(Field::Timestamp), value) {
             Ok(timestamp) => {
                 self.not_in_the_future(timestamp, received_at, rules.future_skew);
                 let moved = i64::from(timestamp == received_at);
@@ -207,19 +213,33 @@ impl<'a> Check<'_, 'a> {
     }
 
     fn text(&mut self, field: Field, min: usize, max: usize) -> Option<Cow<'a, str>> {
-        match self.raw.take(field)? {
-            Value::Text(text) => {
-                self.length(&format_args!("/{}", field.name()), &text, min, max);
+        let value = self.raw.get(field)?;
+        self.text_at(&format_args!("/{}", self.name(field)), value, min, max)
+    }
+
+    /// The text of a value; `pointer` says where it stands.
+    fn text_at(&mut self, pointer: &dyn fmt::Display, value: &'a str, min: usize, max: usize) -> Option<Cow<'a, str>> {
+        if !value.starts_with('"') {
+            self.violations.push(Violation::new(
+                pointer.to_string(),
+                Code::WrongType,
+                format!("must be a text, found {}", json::kind(value)),
+            ));
+            return None;
+        }
+        match json::text(value) {
+            Ok(text) => {
+                self.length(pointer, &text, min, max);
                 Some(text)
             }
-            other => {
-                self.refuse(field, Code::WrongType, format!("`{}` must be a text, found {}", field.name(), other.kind()));
+            Err(reason) => {
+                self.violations.push(Violation::new(pointer.to_string(), Code::InvalidText, reason.to_string()));
                 None
             }
         }
     }
 
-    fn length(&mut self, pointer: &dyn std::fmt::Display, text: &str, min: usize, max: usize) {
+    fn length(&mut self, pointer: &dyn fmt::Display, text: &str, min: usize, max: usize) {
         let (code, message) = match text.len() {
             length if length < min => (Code::TooShort, format!("must not be empty; at most {max} bytes")),
             length if length > max => (Code::TooLong, format!("has {length} bytes; at most {max} are allowed")),
@@ -229,58 +249,66 @@ impl<'a> Check<'_, 'a> {
     }
 
     fn tags(&mut self) -> Option<Vec<Cow<'a, str>>> {
-        let (elements, count) = match self.raw.take(Field::Tags)? {
-            Value::List(elements, count) => (elements, count),
-            other => {
-                self.refuse(Field::Tags, Code::WrongType, format!("`tags` must be a list of texts, found {}", other.kind()));
-                return None;
+        let value = self.raw.get(Field::Tags)?;
+        let mut list = Reader::new(value);
+        if !list.take(b'[') {
+            self.refuse(Field::Tags, Code::WrongType, format!("must be a list of texts, found {}", json::kind(value)));
+            return None;
+        }
+        let mut tags = Vec::new();
+        let mut count = 0;
+        while list.next_element(count == 0).expect(WELL_FORMED) {
+            let value = list.value().expect(WELL_FORMED);
+            if count < MAX_TAGS {
+                tags.extend(self.text_at(&format_args!("/tags/{count}"), value, 1, 64));
             }
-        };
+            count += 1;
+        }
         if count > MAX_TAGS {
             self.refuse(Field::Tags, Code::TooMany, format!("has {count} tags; at most {MAX_TAGS} are allowed"));
         }
-        Some(elements.into_iter().enumerate().filter_map(|(index, element)| self.tag(index, element)).collect())
-    }
-
-    fn tag(&mut self, index: usize, element: Value<'a>) -> Option<Cow<'a, str>> {
-        if let Value::Text(text) = element {
-            self.length(&format_args!("/tags/{index}"), &text, 1, 64);
-            return Some(text);
-        }
-        self.violations.push(Violation::new(
-            format!("/tags/{index}"),
-            Code::WrongType,
-            format!("a tag must be a text, found {}", element.kind()),
-        ));
-        None
+        Some(tags)
     }
 
     fn metadata(&mut self) -> Option<&'a str> {
-        let json = self.raw.metadata?.get();
-        match json.as_bytes().first() {
-            Some(b'{') => Some(json),
-            Some(b'n') => None,
-            _ => {
-                self.refuse(Field::Metadata, Code::WrongType, format!("`metadata` must be a JSON object, found `{}`", shortened(json)));
-                None
-            }
+        let value = self.raw.get(Field::Metadata)?;
+        if !value.starts_with('{') {
+            self.refuse(Field::Metadata, Code::WrongType, format!("must be a JSON object, found {}", json::kind(value)));
+            return None;
         }
+        if let Some(fault) = self.raw.metadata_fault.take() {
+            let pointer = format!("/{}{}", self.name(Field::Metadata), fault.pointer);
+            self.violations.push(Violation { pointer, ..fault });
+        }
+        Some(value)
     }
 
     fn missing(&mut self, field: Field) {
-        let alias = if field == Field::EventName { " (or `event_type`)" } else { "" };
-        self.refuse(field, Code::MissingField, format!("`{}`{alias} is required", field.name()));
+        let name = self.name(field);
+        let alias = if name == Field::EventName.name() { " (or `event_type`)" } else { "" };
+        let hint = self.misspelt(field).map(|key| format!("; did you mean it by `{key}`?")).unwrap_or_default();
+        self.refuse(field, Code::MissingField, format!("`{name}`{alias} is required{hint}"));
+    }
+
+    /// The unknown key that looks most like a field.
+    fn misspelt(&self, field: Field) -> Option<String> {
+        let dialect = self.raw.dialect;
+        let is_nearest = |key: &&str| nearest(key, dialect.names()) == Some(dialect.name(field));
+        self.raw.unknown.iter().map(AsRef::as_ref).find(is_nearest).map(str::to_owned)
     }
 
     fn refuse(&mut self, field: Field, code: Code, message: String) {
-        self.violations.push(Violation::new(format!("/{}", field.name()), code, message));
+        self.violations.push(Violation::new(format!("/{}", self.name(field)), code, message));
     }
 }
 
-fn unknown_field(key: &str) -> Violation {
-    let known: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
-    let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
-    Violation::new(pointer, Code::UnknownField, format!("no event has a field `{}`; the fields are {}", shortened(key), known.join(", ")))
+fn unknown_field(key: &str, dialect: Dialect) -> Violation {
+    let pointer = format!("/{}", shortened(key).replace('~', "~0").replace('/', "~1"));
+    let right = match nearest(key, dialect.names()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("the fields are {}", dialect.names().collect::<Vec<_>>().join(", ")),
+    };
+    Violation::new(pointer, Code::UnknownField, format!("no event has a field `{}`; {right}", shortened(key)))
 }
 
 #[cfg(test)]

@@ -96,16 +96,48 @@ impl IdentityRule {
     }
 
     fn of_fields(&self, row: &impl Fields) -> Identity {
-        let mut hasher = blake3::Hasher::new();
+        let mut input = Input::new();
         if let Some(event_id) = row.text(Field::EventId) {
-            hasher.update(&[BY_EVENT_ID]);
-            hasher.update(event_id.as_bytes());
+            input.add(&[BY_EVENT_ID]);
+            input.add(event_id.as_bytes());
         } else {
-            hasher.update(&[BY_FIELDS]);
-            self.fields.iter().for_each(|field| hash_field(&mut hasher, *field, row));
+            input.add(&[BY_FIELDS]);
+            self.fields.iter().for_each(|field| add_field(&mut input, *field, row));
         }
+        input.identity()
+    }
+}
+
+/// What is hashed. Most events fit the buffer and are hashed in one go, which costs half of a hasher that is fed in small pieces.
+struct Input {
+    buffer: [u8; 1024],
+    filled: usize,
+    /// Holds what came before the buffer, once an event did not fit.
+    hasher: Option<Box<blake3::Hasher>>,
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { buffer: [0; 1024], filled: 0, hasher: None }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        if let Some(free) = self.buffer[self.filled..].get_mut(..bytes.len()) {
+            free.copy_from_slice(bytes);
+            self.filled += bytes.len();
+            return;
+        }
+        let hasher = self.hasher.get_or_insert_default();
+        hasher.update(&self.buffer[..self.filled]);
+        hasher.update(bytes);
+        self.filled = 0;
+    }
+
+    fn identity(mut self) -> Identity {
+        let rest = &self.buffer[..self.filled];
+        let hash = self.hasher.as_mut().map_or_else(|| blake3::hash(rest), |hasher| hasher.update(rest).finalize());
         let mut identity = [0; 16];
-        identity.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        identity.copy_from_slice(&hash.as_bytes()[..16]);
         Identity(identity)
     }
 }
@@ -116,38 +148,40 @@ trait Fields {
     fn text(&self, field: Field) -> Option<&str>;
     /// The event time in microseconds, if the client sent it.
     fn timestamp_us(&self) -> Option<i64>;
-    /// The tags.
-    fn tags(&self) -> Option<Vec<&str>>;
+    /// How many tags there are.
+    fn tag_count(&self) -> Option<usize>;
+    /// One of the tags.
+    fn tag(&self, index: usize) -> &str;
 }
 
-fn hash_field(hasher: &mut blake3::Hasher, field: Field, row: &impl Fields) {
+fn add_field(input: &mut Input, field: Field, row: &impl Fields) {
     let tag = field as u8;
     match field {
         Field::Timestamp => {
             if let Some(us) = row.timestamp_us() {
-                hasher.update(&[tag]);
-                hasher.update(&us.to_le_bytes());
+                input.add(&[tag]);
+                input.add(&us.to_le_bytes());
             }
         }
         Field::Tags => {
-            if let Some(tags) = row.tags() {
-                hasher.update(&[tag]);
-                hasher.update(&(tags.len() as u64).to_le_bytes());
-                tags.into_iter().for_each(|text| hash_text(hasher, text));
+            if let Some(count) = row.tag_count() {
+                input.add(&[tag]);
+                input.add(&(count as u64).to_le_bytes());
+                (0..count).for_each(|index| add_text(input, row.tag(index)));
             }
         }
         _ => {
             if let Some(text) = row.text(field) {
-                hasher.update(&[tag]);
-                hash_text(hasher, text);
+                input.add(&[tag]);
+                add_text(input, text);
             }
         }
     }
 }
 
-fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text.as_bytes());
+fn add_text(input: &mut Input, text: &str) {
+    input.add(&(text.len() as u64).to_le_bytes());
+    input.add(text.as_bytes());
 }
 
 impl Fields for Event<'_> {
@@ -169,8 +203,12 @@ impl Fields for Event<'_> {
         self.is_timestamp_sent().then_some(self.timestamp.0)
     }
 
-    fn tags(&self) -> Option<Vec<&str>> {
-        Some(self.tags.as_ref()?.iter().map(AsRef::as_ref).collect())
+    fn tag_count(&self) -> Option<usize> {
+        self.tags.as_ref().map(Vec::len)
+    }
+
+    fn tag(&self, index: usize) -> &str {
+        &self.tags.as_deref().unwrap_or_default()[index]
     }
 }
 
@@ -199,13 +237,13 @@ impl Fields for Row<'_> {
         self.us("timestamp").filter(|us| Some(*us) != self.us("received_at"))
     }
 
-    fn tags(&self) -> Option<Vec<&str>> {
-        let (start, end) = {
-            let offsets = self.column("tags")?.as_list::<i32>().value_offsets();
-            (offsets[self.row] as usize, offsets[self.row + 1] as usize)
-        };
-        let texts = self.column("tags")?.as_list::<i32>().values().as_string::<i32>();
-        Some((start..end).map(|index| texts.value(index)).collect())
+    fn tag_count(&self) -> Option<usize> {
+        Some(self.column("tags")?.as_list::<i32>().value_length(self.row) as usize)
+    }
+
+    fn tag(&self, index: usize) -> &str {
+        let tags = self.batch.column_by_name("tags").expect("whoever counted them has the column").as_list::<i32>();
+        tags.values().as_string::<i32>().value(tags.value_offsets()[self.row] as usize + index)
     }
 }
 
@@ -276,6 +314,20 @@ mod tests {
         let arrived = |us: i64| Event { timestamp: Timestamp(us), received_at: Timestamp(us), ..event("a", "u") };
         assert_eq!(rule.of(&arrived(5)), rule.of(&arrived(6)));
         assert_ne!(rule.of(&arrived(1)), rule.of(&event("a", "u")));
+    }
+
+    #[test]
+    fn it_is_the_hash_of_its_fields_whatever_their_length() {
+        for length in [0, 1, 900, 1000, 1001, 1002, 1003, 1024, 5000] {
+            let user_id = "u".repeat(length);
+            let mut bytes = vec![BY_FIELDS];
+            for (field, text) in [(Field::EventName, "a"), (Field::UserId, &user_id), (Field::Path, "/p")] {
+                bytes.extend([&[field as u8][..], &(text.len() as u64).to_le_bytes(), text.as_bytes()].concat());
+            }
+            let event = Event { path: Some("/p".into()), ..event("a", &user_id) };
+            let rule = IdentityRule::over(&["event_name", "user_id", "path"]).unwrap();
+            assert_eq!(rule.of(&event).0, blake3::hash(&bytes).as_bytes()[..16], "{length}");
+        }
     }
 
     #[test]

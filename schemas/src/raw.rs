@@ -1,15 +1,28 @@
 //! JSON as sent: one pass over the bytes, borrowing, keeping what a client wrote until [`crate::event`] judges it.
 //!
+//! ```text
+//! bytes -> Body::One(RawEvent)              an object
+//!       -> Body::Many(Events) -> Item ...   a list, {"events": [...]}, or NDJSON: one after the other, nothing is gathered
+//! ```
+//!
 //! Only broken JSON fails here, with line and column. A field of the wrong type is kept as it is, so that one bad item
-//! of a bulk request does not take the good ones with it. What is kept is bounded: `limit` events, 64 list elements.
+//! of a bulk request does not take the good ones with it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde_json::value::RawValue;
+use crate::{
+    cloud_event::{self, Attribute},
+    json::{self, Broken, line_and_column},
+    violation::{Code, Violation},
+};
 
-use crate::violation::{Code, Violation};
-
+mod body;
 mod read;
+
+pub use body::{Body, Events, Item, Unreadable};
+
+/// The most unknown keys that are remembered, for messages.
+const UNKNOWN_KEPT: usize = 16;
 
 /// The fields that an event may have. `event_type` is another name of `event_name`.
 ///
@@ -73,114 +86,150 @@ impl Field {
     /// The field that a JSON key names.
     #[must_use]
     pub fn named(key: &str) -> Option<Self> {
-        if key == "event_type" {
-            return Some(Self::EventName);
+        match key {
+            "timestamp" => Some(Self::Timestamp),
+            "event_id" => Some(Self::EventId),
+            "event_name" | "event_type" => Some(Self::EventName),
+            "user_id" => Some(Self::UserId),
+            "channel" => Some(Self::Channel),
+            "campaign_id" => Some(Self::CampaignId),
+            "site_id" => Some(Self::SiteId),
+            "path" => Some(Self::Path),
+            "tags" => Some(Self::Tags),
+            "metadata" => Some(Self::Metadata),
+            _ => None,
         }
-        Self::ALL.into_iter().find(|field| field.name() == key)
     }
 }
 
-/// A JSON value of a field, before anybody judged it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
-    /// `null`.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A number without fraction that fits in 64 bits with sign.
-    Integer(i64),
-    /// Any other number.
-    Float(f64),
-    /// A text, borrowed unless it has escapes.
-    Text(Cow<'a, str>),
-    /// A list: its first elements, and how many there are.
-    List(Vec<Self>, usize),
-    /// An object whose content nobody needs.
-    Object,
+/// Whose names the fields of a request have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// Our own.
+    #[default]
+    Tidemark,
+    /// The attributes of `CloudEvents` 1.0.
+    CloudEvents,
 }
 
-impl Value<'_> {
-    /// What the value is, for a message: "a number", "a list".
+impl Dialect {
+    /// The name of a field in a request; the same in pointers and messages.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub fn name(self, field: Field) -> &'static str {
         match self {
-            Self::Null => "null",
-            Self::Bool(_) => "a boolean",
-            Self::Integer(_) | Self::Float(_) => "a number",
-            Self::Text(_) => "a text",
-            Self::List(..) => "a list",
-            Self::Object => "an object",
+            Self::Tidemark => field.name(),
+            Self::CloudEvents => cloud_event::name(field).unwrap_or(field.name()),
+        }
+    }
+
+    /// All names that are fields.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        Field::ALL.into_iter().filter_map(move |field| match self {
+            Self::Tidemark => Some(field.name()),
+            Self::CloudEvents => cloud_event::name(field),
+        })
+    }
+
+    fn field(self, key: &str) -> Option<Field> {
+        match self {
+            Self::Tidemark => Field::named(key),
+            Self::CloudEvents => Field::ALL.into_iter().find(|field| cloud_event::name(*field) == Some(key)),
         }
     }
 }
 
-/// One event as sent.
+/// One event as sent: the JSON text of each field.
 #[derive(Debug, Default)]
 pub struct RawEvent<'a> {
-    values: [Option<Value<'a>>; Field::ALL.len()],
-    /// The JSON text of `metadata`, byte for byte.
-    pub metadata: Option<&'a RawValue>,
-    /// Keys that no event has.
-    pub unknown: Vec<Cow<'a, str>>,
+    pub(crate) dialect: Dialect,
+    values: [Option<&'a str>; Field::ALL.len()],
+    /// What is wrong inside of `metadata`, at a pointer into it.
+    pub(crate) metadata_fault: Option<Violation>,
+    /// What a cloud event says about itself.
+    pub(crate) envelope: Vec<(Attribute, &'a str)>,
+    /// The first keys that no event has.
+    pub(crate) unknown: Vec<Cow<'a, str>>,
     /// Fields that stand more than once.
-    pub repeated: Vec<Field>,
+    pub(crate) repeated: Vec<Field>,
     /// What stands here instead of an object, if it is no object.
-    pub instead: Option<&'static str>,
+    pub(crate) instead: Option<&'static str>,
 }
 
 impl<'a> RawEvent<'a> {
-    /// Takes the value of a field; `None` when it is absent or null.
-    pub fn take(&mut self, field: Field) -> Option<Value<'a>> {
-        self.values[field as usize].take().filter(|value| *value != Value::Null)
+    /// Reads one event and nothing more.
+    ///
+    /// # Errors
+    /// `invalid_json` with line and column.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Violation> {
+        read::one(bytes, Dialect::Tidemark).map_err(|broken| Syntax::new(bytes, broken).into())
     }
-}
 
-/// What one element of a request is: an event as sent, or a line that is not JSON.
-pub type Item<'a> = Result<RawEvent<'a>, Violation>;
-
-/// What the body of a request holds.
-#[derive(Debug)]
-pub enum Body<'a> {
-    /// One JSON object.
-    One(Box<RawEvent<'a>>),
-    /// An array, `{"events": [...]}`, or NDJSON: the first items up to the limit, and how many there are.
-    Many(Vec<Item<'a>>, usize),
-}
-
-/// Reads one JSON document: an event, an array of events, or `{"events": [...]}`. Keeps at most `limit` events.
-///
-/// # Errors
-/// `invalid_json` with line and column.
-pub fn read_document(bytes: &[u8], limit: usize) -> Result<Body<'_>, Violation> {
-    read::document(bytes, limit).map_err(|error| invalid_json(&error))
-}
-
-/// Reads NDJSON: one event for each line, empty lines ignored. A line that is not JSON is an item that says so.
-#[must_use]
-pub fn read_lines(bytes: &[u8], limit: usize) -> Body<'_> {
-    let mut items = Vec::new();
-    let mut count = 0;
-    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-        if count < limit {
-            items.push(serde_json::from_slice(line).map_err(|error| invalid_json(&error)));
+    /// Puts together a cloud event in binary form: `attributes` is a JSON object, `data` the body, if there is one.
+    ///
+    /// # Errors
+    /// `invalid_json` with line and column of the body.
+    pub fn of_cloud_event(attributes: &'a str, data: Option<&'a [u8]>) -> Result<Self, Syntax> {
+        let mut event =
+            read::one(attributes.as_bytes(), Dialect::CloudEvents).map_err(|broken| Syntax::new(attributes.as_bytes(), broken))?;
+        if let Some(data) = data {
+            read::metadata(&mut event, data).map_err(|broken| Syntax::new(data, broken))?;
         }
-        count += 1;
+        Ok(event)
     }
-    Body::Many(items, count)
+
+    /// The JSON text of a field; `None` when it is absent or null.
+    #[must_use]
+    pub fn get(&self, field: Field) -> Option<&'a str> {
+        self.values[field as usize].filter(|value| *value != "null")
+    }
+
+    fn put(&mut self, field: Field, value: &'a str) {
+        if self.values[field as usize].replace(value).is_some() {
+            self.repeated.push(field);
+        }
+    }
+
+    fn put_unknown(&mut self, key: Cow<'a, str>) {
+        if self.unknown.len() < UNKNOWN_KEPT {
+            self.unknown.push(key);
+        }
+    }
+
+    fn instead(dialect: Dialect, value: &str) -> Self {
+        Self { dialect, instead: Some(json::kind(value)), ..Self::default() }
+    }
 }
 
-/// Reads a body whose sender did not say which of the two it is: a document, or else NDJSON.
-///
-/// # Errors
-/// `invalid_json` with line and column when it is neither.
-pub fn read_any(bytes: &[u8], limit: usize) -> Result<Body<'_>, Violation> {
-    match read::document(bytes, limit) {
-        Ok(body) => Ok(body),
-        Err(error) if read::is_followed_by_more(&error, bytes) => Ok(read_lines(bytes, limit)),
-        Err(error) => Err(invalid_json(&error)),
+/// Bytes that are not JSON, with the place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Syntax {
+    /// The item in which it was noticed, counted from 0; none outside of a list.
+    pub index: Option<usize>,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The character in the line, counted from 1.
+    pub column: usize,
+    reason: Broken,
+}
+
+impl Syntax {
+    fn new(bytes: &[u8], broken: Broken) -> Self {
+        let (line, column) = line_and_column(bytes, broken.at);
+        Self { index: None, line, column, reason: broken }
     }
 }
 
-fn invalid_json(error: &serde_json::Error) -> Violation {
-    Violation::new("", Code::InvalidJson, format!("not valid JSON: {error}"))
+impl fmt::Display for Syntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not valid JSON: {} at line {} column {}", self.reason, self.line, self.column)
+    }
 }
+
+impl From<Syntax> for Violation {
+    fn from(syntax: Syntax) -> Self {
+        Self::new("", Code::InvalidJson, syntax.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

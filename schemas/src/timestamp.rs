@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
-    raw::Value,
+    json,
     violation::{Code, Violation},
 };
 
@@ -39,16 +39,22 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// Reads what a client sent in `field`.
+    /// Reads the JSON text that a client sent in `field`.
     ///
     /// # Errors
     /// A violation at `/field` for a wrong type, a text that is not RFC 3339, or a number that is zero, negative or absurd.
-    pub fn read(field: &str, value: &Value<'_>) -> Result<Self, Violation> {
-        match value {
-            Value::Integer(number) => Self::from_integer(field, *number),
-            Value::Float(number) => Self::from_float(field, *number),
-            Value::Text(text) => Self::from_text(field, text),
-            other => Err(violation(field, Code::WrongType, format!("`{field}` is {}; {FORMS}", other.kind()))),
+    pub(crate) fn read(field: &str, value: &str) -> Result<Self, Violation> {
+        match value.as_bytes() {
+            [b'"', ..] => Self::from_text(field, &json::text(value).map_err(|reason| invalid_text(field, reason))?),
+            [b'-' | b'0'..=b'9', ..] => Self::from_number(field, value),
+            _ => Err(violation(field, Code::WrongType, format!("`{field}` is {}; {FORMS}", json::kind(value)))),
+        }
+    }
+
+    fn from_number(field: &str, value: &str) -> Result<Self, Violation> {
+        match value.parse::<i64>() {
+            Ok(number) => Self::from_integer(field, number),
+            Err(_) => Self::from_float(field, value.parse().unwrap_or(f64::NAN), value),
         }
     }
 
@@ -63,8 +69,8 @@ impl Timestamp {
         clippy::cast_possible_truncation,
         reason = "a float has no more precision to keep; the range is checked"
     )]
-    fn from_float(field: &str, number: f64) -> Result<Self, Violation> {
-        let unit = unit_us(number).ok_or_else(|| out_of_range(field, number))?;
+    fn from_float(field: &str, number: f64, sent: &str) -> Result<Self, Violation> {
+        let unit = unit_us(number).ok_or_else(|| out_of_range(field, shortened(sent)))?;
         let whole = number.trunc();
         let rest = ((number - whole) * unit as f64).round();
         Self(whole as i64 * unit + rest as i64).in_years(field)
@@ -111,6 +117,10 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
+fn invalid_text(field: &str, reason: json::NoText) -> Violation {
+    violation(field, Code::InvalidText, format!("`{field}` {reason}"))
+}
+
 fn out_of_range(field: &str, found: impl fmt::Display) -> Violation {
     violation(
         field,
@@ -127,37 +137,38 @@ fn violation(field: &str, code: Code, message: String) -> Violation {
 mod tests {
     use super::*;
 
-    fn read(value: Value<'_>) -> Result<i64, Code> {
-        Timestamp::read("timestamp", &value).map(|at| at.0).map_err(|violation| violation.code)
+    fn read(value: &str) -> Result<i64, Code> {
+        Timestamp::read("timestamp", value).map(|at| at.0).map_err(|violation| violation.code)
     }
 
     #[test]
     fn a_number_is_read_by_its_magnitude() {
-        assert_eq!(read(Value::Integer(1_723_400_000)), Ok(1_723_400_000_000_000));
-        assert_eq!(read(Value::Integer(1_723_400_000_123)), Ok(1_723_400_000_123_000));
-        assert_eq!(read(Value::Integer(1_723_400_000_123_456)), Ok(1_723_400_000_123_456));
-        assert_eq!(read(Value::Float(1_723_400_000.25)), Ok(1_723_400_000_250_000));
-        assert_eq!(read(Value::Float(1_723_400_000_123.5)), Ok(1_723_400_000_123_500));
+        assert_eq!(read("1723400000"), Ok(1_723_400_000_000_000));
+        assert_eq!(read("1723400000123"), Ok(1_723_400_000_123_000));
+        assert_eq!(read("1723400000123456"), Ok(1_723_400_000_123_456));
+        assert_eq!(read("1723400000.25"), Ok(1_723_400_000_250_000));
+        assert_eq!(read("1.7234000001235e12"), Ok(1_723_400_000_123_500));
     }
 
     #[test]
     fn zero_negative_and_absurd_numbers_are_refused() {
-        for number in [0, -1, i64::MIN, i64::MAX] {
-            assert_eq!(read(Value::Integer(number)), Err(Code::TimestampOutOfRange), "{number}");
+        for number in ["0", "-0", "-1", "-9223372036854775808", "9223372036854775807", "9223372036854775808"] {
+            assert_eq!(read(number), Err(Code::TimestampOutOfRange), "{number}");
         }
-        for number in [0.0, -0.5, f64::NAN, f64::INFINITY, 1e300] {
-            assert_eq!(read(Value::Float(number)), Err(Code::TimestampOutOfRange), "{number}");
+        for number in ["0.0", "-0.5", "1e300", "1e999", "-1e999", "1e-999"] {
+            assert_eq!(read(number), Err(Code::TimestampOutOfRange), "{number}");
         }
     }
 
     #[test]
     fn text_may_lie_before_1970_and_in_any_offset() {
-        assert_eq!(read(Value::Text("1969-12-31T23:59:59.999999Z".into())), Ok(-1));
-        assert_eq!(read(Value::Text("2026-11-21T10:30:00+01:00".into())), read(Value::Text("2026-11-21T09:30:00Z".into())));
-        assert_eq!(read(Value::Text("9999-12-31T23:59:59.999999Z".into())), Ok(LATEST.0));
-        assert_eq!(read(Value::Text("0000-01-01T00:00:00Z".into())), Ok(EARLIEST.0));
-        assert_eq!(read(Value::Text("9999-12-31T23:59:59-23:00".into())), Err(Code::TimestampOutOfRange));
-        assert_eq!(read(Value::Text("1723400000".into())), Err(Code::InvalidTimestamp));
-        assert_eq!(read(Value::Bool(true)), Err(Code::WrongType));
+        assert_eq!(read("\"1969-12-31T23:59:59.999999Z\""), Ok(-1));
+        assert_eq!(read("\"2026-11-21T10:30:00+01:00\""), read("\"2026-11-21T09:30:00Z\""));
+        assert_eq!(read("\"2026-11-21T09:30:00\\u005a\""), read("\"2026-11-21T09:30:00Z\""));
+        assert_eq!(read("\"9999-12-31T23:59:59.999999Z\""), Ok(LATEST.0));
+        assert_eq!(read("\"0000-01-01T00:00:00Z\""), Ok(EARLIEST.0));
+        assert_eq!(read("\"9999-12-31T23:59:59-23:00\""), Err(Code::TimestampOutOfRange));
+        assert_eq!(read("\"1723400000\""), Err(Code::InvalidTimestamp));
+        assert_eq!([read("\"\\ud800\""), read("true")], [Err(Code::InvalidText), Err(Code::WrongType)]);
     }
 }

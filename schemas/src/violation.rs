@@ -13,18 +13,22 @@ pub enum Code {
     NotAnEvent,
     /// A required field is absent or null.
     MissingField,
-    /// A field stands twice.
+    /// A field stands twice, or a key in one object of `metadata`.
     RepeatedField,
     /// A field that no event has, where `ingest.unknown_fields = "reject"`.
     UnknownField,
     /// A field of the wrong JSON type.
     WrongType,
+    /// A text with the character NUL or half of a surrogate pair.
+    InvalidText,
     /// A text that must not be empty.
     TooShort,
     /// A text above its limit.
     TooLong,
     /// A list above its limit.
     TooMany,
+    /// `metadata` with more levels than [`crate::metadata::MAX_DEPTH`].
+    TooDeep,
     /// A timestamp that is neither a number nor RFC 3339.
     InvalidTimestamp,
     /// A timestamp that no real event has: zero, negative, beyond the year 9999.
@@ -36,6 +40,25 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes.
+    pub const ALL: [Self; 15] = [
+        Self::InvalidJson,
+        Self::NotAnEvent,
+        Self::MissingField,
+        Self::RepeatedField,
+        Self::UnknownField,
+        Self::WrongType,
+        Self::InvalidText,
+        Self::TooShort,
+        Self::TooLong,
+        Self::TooMany,
+        Self::TooDeep,
+        Self::InvalidTimestamp,
+        Self::TimestampOutOfRange,
+        Self::TimestampInFuture,
+        Self::NotAllowed,
+    ];
+
     /// The text of the code.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -46,9 +69,11 @@ impl Code {
             Self::RepeatedField => "repeated_field",
             Self::UnknownField => "unknown_field",
             Self::WrongType => "wrong_type",
+            Self::InvalidText => "invalid_text",
             Self::TooShort => "too_short",
             Self::TooLong => "too_long",
             Self::TooMany => "too_many",
+            Self::TooDeep => "too_deep",
             Self::InvalidTimestamp => "invalid_timestamp",
             Self::TimestampOutOfRange => "timestamp_out_of_range",
             Self::TimestampInFuture => "timestamp_in_future",
@@ -95,3 +120,5 @@ impl fmt::Display for Violation {
         }
     }
 }
+
+impl std::error::Error for Violation {}

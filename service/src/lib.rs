@@ -2,9 +2,11 @@
 //!
 //! In the order in which a process meets them: [`settings`] are read, [`telemetry`] starts, the [`clock`] is handed out,
 //! [`tasks`] run until a stop is requested, [`http`] serves those who have [`keys`] within their [`limits`], errors leave as a
-//! [`problem`], [`health`] says how it goes, [`openapi`] tells clients what there is, and [`process`] is all of them together.
+//! [`problem`] that leads to the page of [`errors`], [`health`] says how it goes, [`openapi`] tells clients what there is, and
+//! [`process`] is all of them together.
 
 pub mod clock;
+pub mod errors;
 mod file_watch;
 pub mod health;
 pub mod http;

@@ -53,8 +53,8 @@ pub struct ItemError {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(crate) struct Body<'a> {
-    /// Always `about:blank`: `code` tells the kind.
-    r#type: &'static str,
+    /// Where the code is explained.
+    r#type: String,
     /// The status in words.
     title: &'a str,
     /// The status.
@@ -156,8 +156,8 @@ impl Problem {
     pub(crate) fn body(&self, request_id: Option<&str>) -> String {
         let Members { status, code, detail, errors, extensions, .. } = &*self.0;
         let title = status.canonical_reason().unwrap_or("error");
-        let body =
-            Body { r#type: "about:blank", title, status: status.as_u16(), detail, code, errors, extensions, request_id, error: detail };
+        let r#type = crate::errors::uri(code);
+        let body = Body { r#type, title, status: status.as_u16(), detail, code, errors, extensions, request_id, error: detail };
         serde_json::to_string(&body).expect("strings, numbers and JSON values always serialise")
     }
 }
@@ -191,11 +191,11 @@ mod tests {
         let body = problem.body(Some("r-1"));
         assert_eq!(
             serde_json::from_str::<Value>(&body).unwrap(),
-            json!({"type": "about:blank", "title": "Bad Request", "status": 400, "detail": "one event is wrong", "code": "invalid",
+            json!({"type": "/errors#invalid", "title": "Bad Request", "status": 400, "detail": "one event is wrong", "code": "invalid",
                 "errors": [{"index": 3, "pointer": "/timestamp", "code": "timestamp_missing", "message": "say when"}],
                 "line": 7, "request_id": "r-1", "error": "one event is wrong"})
         );
-        assert!(body.starts_with(r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"#), "{body}");
+        assert!(body.starts_with(r##"{"type":"/errors#invalid","title":"Bad Request","status":400,"detail":"##), "{body}");
     }
 
     #[test]

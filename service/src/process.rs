@@ -9,6 +9,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     clock::Clock,
+    errors,
     health::Health,
     http::{self, BindError, CorsConfig, CorsError, Guard, Limits, Listener, Lock, Route, Tls, TlsConfig, TlsError},
     keys::{self, KeyRing, KeysError},
@@ -159,8 +160,8 @@ impl Process {
 
     /// Serves routes, with health and the document of all of them, on a public address. A route that is not described is refused.
     pub fn serve(&self, name: &str, listener: Listener, routes: Router, description: Description) {
-        let (document, description) = description.and(Health::description()).router();
-        let guarded = self.guarded(routes.merge(document), description.routes(), Lock::WhenKeysAreOn);
+        let (document, description) = description.and(Health::description()).and(errors::description()).router();
+        let guarded = self.guarded(routes.merge(document).merge(errors::router()), description.routes(), Lock::WhenKeysAreOn);
         let router = match &self.edge.cors {
             Some(cors) => guarded.layer(cors.clone()),
             None => guarded,

@@ -4,10 +4,13 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use journal::PublishError;
 use schemars::JsonSchema;
-use schemas::{Position, Violation};
+use schemas::{
+    Position, Violation,
+    raw::{Syntax, Unreadable},
+};
 use serde::Serialize;
 use service::problem::{ItemError, Problem};
 
@@ -17,45 +20,30 @@ use super::batcher::Refusal;
 const POSITION: &str = "tidemark-position";
 /// Most errors listed in one answer; the rest is only counted.
 const MAX_ERRORS: usize = 1000;
-/// The status word of both bodies.
-const ACCEPTED: &str = "accepted";
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// 202 for one event.
-pub(super) struct AcceptedOne {
-    pub(super) event_id: String,
-    pub(super) position: Position,
-}
-
-/// 202 for the good ones of many.
-pub(super) struct AcceptedMany {
-    pub(super) event_ids: Vec<String>,
-    pub(super) rejected: usize,
-    pub(super) errors: Vec<ItemError>,
-    pub(super) positions: Vec<Position>,
-}
-
-/// 204 for a page view.
-pub(super) struct PageViewAccepted(pub(super) AcceptedOne);
-
 /// The event is on disk.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AcceptedEvent")]
-pub(super) struct OneBody {
+pub(super) struct AcceptedOne {
     /// Always `accepted`.
     status: &'static str,
     /// The client's own id, or one that is the same for every repeat of this event. SQL shows the same.
     event_id: String,
     /// Always 1.
     accepted: usize,
-    /// Where it stands in the journal: shard, sequence, index. `at_least=` of a question waits for it.
-    position: String,
+    /// Where it stands in the journal: shard, sequence, index. `at_least=` of a question waits for it. Absent when nothing was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+    /// Present and true when nothing was stored, because the client asked for that.
+    #[serde(skip_serializing_if = "is_false")]
+    dry_run: bool,
 }
 
 /// The good events are on disk; the others are listed.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AcceptedEvents")]
-pub(super) struct ManyBody {
+pub(super) struct AcceptedMany {
     /// Always `accepted`.
     status: &'static str,
     /// How many are on disk.
@@ -68,38 +56,90 @@ pub(super) struct ManyBody {
     event_ids: Vec<String>,
     /// What is wrong with the others; of very many only the first.
     errors: Vec<ItemError>,
-    /// The journal's messages that hold them: shard and sequence, joined by commas.
-    position: String,
+    /// The journal's messages that hold them: shard and sequence, joined by commas. Absent when nothing was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+    /// Present and true when nothing was stored, because the client asked for that.
+    #[serde(skip_serializing_if = "is_false")]
+    dry_run: bool,
+}
+
+/// 204 for a page view.
+#[derive(Debug)]
+pub(super) struct PageViewAccepted(pub(super) AcceptedOne);
+
+const ACCEPTED: &str = "accepted";
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl AcceptedOne {
+    /// `position` is absent in a dry run.
+    pub(super) fn new(event_id: String, position: Option<Position>) -> Self {
+        let dry_run = position.is_none();
+        Self { status: ACCEPTED, event_id, accepted: 1, position: position.map(|position| position.to_string()), dry_run }
+    }
+}
+
+impl AcceptedMany {
+    /// `positions` are absent in a dry run.
+    pub(super) fn new(event_ids: Vec<String>, refused: Refused, positions: Option<&[Position]>) -> Self {
+        Self {
+            status: ACCEPTED,
+            accepted: event_ids.len(),
+            accepted_count: event_ids.len(),
+            rejected: refused.events,
+            event_ids,
+            errors: refused.errors,
+            position: positions.map(messages),
+            dry_run: positions.is_none(),
+        }
+    }
 }
 
 impl IntoResponse for AcceptedOne {
     fn into_response(self) -> Response {
-        let body = OneBody { status: ACCEPTED, event_id: self.event_id, accepted: 1, position: self.position.to_string() };
-        (StatusCode::ACCEPTED, Json(body)).into_response()
+        (StatusCode::ACCEPTED, Json(self)).into_response()
     }
 }
 
 impl IntoResponse for AcceptedMany {
-    fn into_response(mut self) -> Response {
-        let accepted = self.event_ids.len();
-        self.errors.truncate(MAX_ERRORS);
-        let body = ManyBody {
-            status: ACCEPTED,
-            accepted,
-            accepted_count: accepted,
-            rejected: self.rejected,
-            event_ids: self.event_ids,
-            errors: self.errors,
-            position: messages(&self.positions),
-        };
-        (StatusCode::ACCEPTED, Json(body)).into_response()
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, Json(self)).into_response()
     }
 }
 
 impl IntoResponse for PageViewAccepted {
     fn into_response(self) -> Response {
-        let position = HeaderValue::try_from(self.0.position.to_string()).expect("a position is digits and colons");
-        (StatusCode::NO_CONTENT, [(POSITION, position)]).into_response()
+        let position = self.0.position.map(|text| HeaderValue::try_from(text).expect("a position is digits and colons"));
+        let headers = HeaderMap::from_iter(position.map(|position| (HeaderName::from_static(POSITION), position)));
+        (StatusCode::NO_CONTENT, headers).into_response()
+    }
+}
+
+/// The events of a request that cannot be accepted.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// How many.
+    pub(super) events: usize,
+    errors: Vec<ItemError>,
+}
+
+impl Refused {
+    /// Adds an event, at its index unless it is alone.
+    pub(super) fn add(&mut self, index: Option<usize>, violations: Vec<Violation>) {
+        self.events += 1;
+        let room = MAX_ERRORS.saturating_sub(self.errors.len());
+        self.errors.extend(violations.into_iter().take(room).map(|violation| item_error(index, violation)));
+    }
+
+    /// The refusal of an event that came alone.
+    pub(super) fn one(violations: Vec<Violation>) -> Self {
+        let mut refused = Self::default();
+        refused.add(None, violations);
+        refused
     }
 }
 
@@ -109,39 +149,43 @@ fn messages(positions: &[Position]) -> String {
     texts.join(",")
 }
 
-/// The violations of one event as errors of the answer.
-pub(super) fn item_errors(index: Option<usize>, violations: Vec<Violation>) -> Vec<ItemError> {
-    let error = |violation: Violation| ItemError {
-        index,
-        pointer: violation.pointer,
-        code: violation.code.as_str().into(),
-        message: violation.message,
-    };
-    violations.into_iter().map(error).collect()
-}
-
-/// How many events the errors speak of; they stand in the order of the events.
-pub(super) fn distinct_items(errors: &[ItemError]) -> usize {
-    errors.chunk_by(|one, next| one.index == next.index).count()
+fn item_error(index: Option<usize>, violation: Violation) -> ItemError {
+    ItemError { index, pointer: violation.pointer, code: violation.code.as_str().into(), message: violation.message }
 }
 
 /// 400: nothing of the request was stored.
-pub(super) fn invalid(mut errors: Vec<ItemError>) -> Problem {
-    let items = distinct_items(&errors);
-    let detail = match errors.first() {
+pub(super) fn invalid(refused: Refused) -> Problem {
+    let events = refused.events;
+    let detail = match refused.errors.first() {
         Some(ItemError { index: Some(index), pointer, message, .. }) => {
-            format!("nothing was stored: {items} of the events cannot be accepted; the first is event {index}, `{pointer}`: {message}")
+            format!("nothing was stored: {events} of the events cannot be accepted; the first is event {index}, `{pointer}`: {message}")
         }
         Some(ItemError { pointer, message, .. }) => format!("the event cannot be accepted: `{pointer}`: {message}"),
         None => "the event cannot be accepted".to_owned(),
     };
-    errors.truncate(MAX_ERRORS);
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_event", detail).with_errors(errors)
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_event", detail).with_errors(refused.errors)
 }
 
-/// 400 for a body that is not JSON.
-pub(super) fn not_json(violation: &Violation) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, violation.code.as_str(), violation.message.clone())
+/// 400 or 413 for a body that is refused as a whole.
+pub(super) fn unreadable(unreadable: Unreadable) -> Problem {
+    match unreadable {
+        Unreadable::Syntax(syntax) => not_json(syntax),
+        Unreadable::Wrapper(violation) => invalid(Refused::one(vec![violation])),
+        Unreadable::TooMany { limit } => {
+            let detail = format!("the request has more than {limit} events (setting `ingest.max_bulk_events`); send them in several");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", detail)
+        }
+    }
+}
+
+/// 400 for a body that is not JSON; its place stands in members of its own as well.
+fn not_json(syntax: Syntax) -> Problem {
+    let Syntax { index, line, column, .. } = syntax;
+    let errors = index.map(|index| item_error(Some(index), syntax.clone().into()));
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_json", syntax.to_string())
+        .with_errors(errors.into_iter().collect())
+        .with_extension("line", line)
+        .with_extension("column", column)
 }
 
 /// 400 for an empty list.
@@ -152,12 +196,6 @@ pub(super) fn no_events() -> Problem {
 /// 400 for a list where one event belongs.
 pub(super) fn one_only() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "one_event_only", "`/event` takes one event; send lists to `/events/bulk`")
-}
-
-/// 413 for too many events.
-pub(super) fn too_many(count: usize, max: usize) -> Problem {
-    let detail = format!("the request has {count} events; at most {max} are allowed in one (setting `ingest.max_bulk_events`)");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", detail)
 }
 
 /// What a client is told when its events are not, or perhaps not, on disk.

@@ -5,28 +5,29 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
-    middleware::from_fn_with_state,
-    response::IntoResponse,
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
 };
 use schemas::{
-    Event, Identity, IdentityRule, Rules, Timestamp,
-    raw::{Body, Item, RawEvent},
+    Event, Identity, IdentityRule, RawEvent, Rules, Timestamp, Violation,
+    raw::{self, Body, Item},
 };
 use service::{
     clock::Clock,
     http::{Access, WireLimit},
     keys::Scope,
     openapi::Api,
-    problem::{ItemError, Problem},
+    problem::Problem,
     settings::ByteSize,
 };
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::{
     Config,
-    answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted},
-    batcher::Batchers,
+    answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted, Refused},
+    batcher::{Batchers, Receipt},
     openapi,
+    options,
     request::Events,
 };
 
@@ -56,31 +57,39 @@ pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
     let (routes, _) = api().finish();
     routes
         .layer(DefaultBodyLimit::max(max_body.as_usize()))
-        .layer(RequestDecompressionLayer::new())
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(from_fn_with_state(WireLimit { max: max_body, setting: "ingest.max_body" }, WireLimit::check))
+        .layer(from_fn(options::apply))
         .with_state(door)
 }
 
-async fn events(State(door): State<Door>, events: Events) -> Result<impl IntoResponse, Problem> {
-    match door.read(&events)? {
-        Body::One(raw) => Ok(door.accept_one(*raw, &door.0.rules).await?.into_response()),
-        Body::Many(items, _) => Ok(door.accept_many(items, events.is_strict).await?.into_response()),
+async fn events(State(door): State<Door>, events: Events) -> Result<Response, Problem> {
+    match events.read()? {
+        Body::One(raw) => Ok(door.accept_one(*raw, &door.0.rules, &events).await?.into_response()),
+        Body::Many(items) => Ok(door.accept_many(door.judge(items)?, &events).await?.into_response()),
     }
 }
 
 async fn bulk(State(door): State<Door>, events: Events) -> Result<AcceptedMany, Problem> {
-    let items = match door.read(&events)? {
-        Body::One(raw) => vec![Ok(*raw)],
-        Body::Many(items, _) => items,
+    let judged = match events.read()? {
+        Body::One(raw) => door.judge_one(*raw),
+        Body::Many(items) => door.judge(items)?,
     };
-    door.accept_many(items, events.is_strict).await
+    door.accept_many(judged, &events).await
 }
 
 async fn page_view(State(door): State<Door>, events: Events) -> Result<PageViewAccepted, Problem> {
-    match door.read(&events)? {
-        Body::One(raw) => Ok(PageViewAccepted(door.accept_one(*raw, &door.0.page_view_rules).await?)),
-        Body::Many(..) => Err(answer::one_only()),
+    match events.read()? {
+        Body::One(raw) => Ok(PageViewAccepted(door.accept_one(*raw, &door.0.page_view_rules, &events).await?)),
+        Body::Many(_) => Err(answer::one_only()),
     }
+}
+
+/// The events of a request, told apart.
+#[derive(Default)]
+struct Judged<'a> {
+    good: Vec<(Event<'a>, Identity)>,
+    refused: Refused,
 }
 
 impl Door {
@@ -90,60 +99,81 @@ impl Door {
         Self(Arc::new(Shared { batchers, identity, rules, page_view_rules, max_events: config.max_bulk_events, clock }))
     }
 
-    fn read<'a>(&self, events: &'a Events) -> Result<Body<'a>, Problem> {
-        let (body, count) = match events.read(self.0.max_events)? {
-            Body::Many(_, count) if count > self.0.max_events => return Err(answer::too_many(count, self.0.max_events)),
-            Body::Many(_, 0) => return Err(answer::no_events()),
-            Body::Many(items, count) => (Body::Many(items, count), count),
-            body @ Body::One(_) => (body, 1),
-        };
-        events.charge(count)?;
-        Ok(body)
-    }
-
-    async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules) -> Result<AcceptedOne, Problem> {
-        let event = Event::validate(raw, rules, self.now()).map_err(|violations| answer::invalid(answer::item_errors(None, violations)))?;
+    async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules, request: &Events) -> Result<AcceptedOne, Problem> {
+        request.charge(1)?;
+        let event = Event::validate(raw, rules, self.now()).map_err(|violations| {
+            count(0, 1);
+            answer::invalid(Refused::one(violations))
+        })?;
         let identity = self.0.identity.of(&event);
         let event_id = event_id(&event, identity);
-        let receipt = self.0.batchers.submit(&[(event, identity)]);
-        let positions =
-            receipt.map_err(|refusal| answer::not_stored(&refusal))?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
+        if request.options.is_dry_run {
+            return Ok(AcceptedOne::new(event_id, None));
+        }
+        let positions = self.store(&[(event, identity)])?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
         count(1, 0);
-        Ok(AcceptedOne { event_id, position: positions[0] })
+        Ok(AcceptedOne::new(event_id, Some(positions[0])))
     }
 
-    async fn accept_many(&self, items: Vec<Item<'_>>, is_strict: bool) -> Result<AcceptedMany, Problem> {
-        let (events, errors) = self.judge(items);
-        if events.is_empty() || (is_strict && !errors.is_empty()) {
-            count(0, errors.len());
-            return Err(answer::invalid(errors));
+    async fn accept_many(&self, judged: Judged<'_>, request: &Events) -> Result<AcceptedMany, Problem> {
+        let Judged { good, refused } = judged;
+        request.charge(good.len() + refused.events)?;
+        if good.is_empty() || (request.options.is_strict() && refused.events > 0) {
+            count(0, refused.events);
+            return Err(answer::invalid(refused));
         }
-        let event_ids = events.iter().map(|(event, identity)| event_id(event, *identity)).collect();
-        let receipt = self.0.batchers.submit(&events).map_err(|refusal| answer::not_stored(&refusal))?;
-        let positions = receipt.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
-        let rejected = answer::distinct_items(&errors);
-        count(events.len(), rejected);
-        Ok(AcceptedMany { event_ids, rejected, errors, positions })
+        let event_ids = good.iter().map(|(event, identity)| event_id(event, *identity)).collect();
+        if request.options.is_dry_run {
+            return Ok(AcceptedMany::new(event_ids, refused, None));
+        }
+        let positions = self.store(&good)?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
+        count(good.len(), refused.events);
+        Ok(AcceptedMany::new(event_ids, refused, Some(&positions)))
     }
 
-    fn judge<'a>(&self, items: Vec<Item<'a>>) -> (Vec<(Event<'a>, Identity)>, Vec<ItemError>) {
-        let now = self.now();
-        let mut events = Vec::with_capacity(items.len());
-        let mut errors = Vec::new();
-        for (index, item) in items.into_iter().enumerate() {
-            match item.map_err(|violation| vec![violation]).and_then(|raw| Event::validate(raw, &self.0.rules, now)) {
-                Ok(event) => {
-                    let identity = self.0.identity.of(&event);
-                    events.push((event, identity));
-                }
-                Err(violations) => errors.extend(answer::item_errors(Some(index), violations)),
-            }
+    fn store(&self, events: &[(Event<'_>, Identity)]) -> Result<Receipt, Problem> {
+        self.0.batchers.submit(events).map_err(|refusal| answer::not_stored(&refusal))
+    }
+
+    fn judge<'a>(&self, events: raw::Events<'a>) -> Result<Judged<'a>, Problem> {
+        let (now, rules) = (self.now(), &self.0.rules);
+        let mut judged = Judged::default();
+        let mut index = 0;
+        let take = |item: Item<'a>| {
+            judged.add(
+                Some(index),
+                item.map_err(|violation| vec![violation]).and_then(|raw| Event::validate(raw, rules, now)),
+                &self.0.identity,
+            );
+            index += 1;
+        };
+        match events.for_each(self.0.max_events, rules.reject_unknown_fields, take) {
+            Ok(0) => Err(answer::no_events()),
+            Ok(_) => Ok(judged),
+            Err(unreadable) => Err(answer::unreadable(unreadable)),
         }
-        (events, errors)
+    }
+
+    fn judge_one<'a>(&self, raw: RawEvent<'a>) -> Judged<'a> {
+        let mut judged = Judged::default();
+        judged.add(None, Event::validate(raw, &self.0.rules, self.now()), &self.0.identity);
+        judged
     }
 
     fn now(&self) -> Timestamp {
         Timestamp(self.0.clock.now().timestamp_micros())
+    }
+}
+
+impl<'a> Judged<'a> {
+    fn add(&mut self, index: Option<usize>, event: Result<Event<'a>, Vec<Violation>>, rule: &IdentityRule) {
+        match event {
+            Ok(event) => {
+                let identity = rule.of(&event);
+                self.good.push((event, identity));
+            }
+            Err(violations) => self.refused.add(index, violations),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Value, json};
 use service::openapi::parts::{headers, responses};
 
-use super::answer::{ManyBody, OneBody};
+use super::answer::{AcceptedMany, AcceptedOne};
 
 /// The errors of every route here.
 const PROBLEMS: [u16; 9] = [400, 401, 403, 408, 413, 415, 429, 500, 503];
@@ -13,7 +13,7 @@ const EXAMPLE_TIME: i64 = 1_795_000_000;
 
 /// `POST /events`.
 pub(super) fn events(schemas: &mut SchemaGenerator) -> Value {
-    let (one, many) = (schemas.subschema_for::<OneBody>(), schemas.subschema_for::<ManyBody>());
+    let (one, many) = (schemas.subschema_for::<AcceptedOne>(), schemas.subschema_for::<AcceptedMany>());
     let good = json!({"202": {
         "description": "On disk: one event, or the good ones of many.",
         "content": {"application/json": {"schema": {"oneOf": [one, many]}, "example": accepted_one()}},
@@ -34,7 +34,7 @@ pub(super) fn events(schemas: &mut SchemaGenerator) -> Value {
 pub(super) fn bulk(schemas: &mut SchemaGenerator) -> Value {
     let good = json!({"202": {
         "description": "The good events are on disk; the others are listed with index, JSON pointer, code and message.",
-        "content": {"application/json": {"schema": schemas.subschema_for::<ManyBody>(), "example": accepted_many()}},
+        "content": {"application/json": {"schema": schemas.subschema_for::<AcceptedMany>(), "example": accepted_many()}},
     }});
     json!({
         "operationId": "sendEventsInBulk",

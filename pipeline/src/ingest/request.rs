@@ -4,10 +4,13 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request, rejection::BytesRejection},
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use schemas::{
-    Violation,
-    raw::{self, Body},
+    RawEvent,
+    raw::{Body, Dialect},
 };
 use service::{
     http::{BodyTimeout, WireLimit, body_too_large},
@@ -15,12 +18,12 @@ use service::{
     problem::Problem,
 };
 
-use super::answer::not_json;
+use super::{answer, cloud_event, options::Options};
 
-const TYPES: &str = "send `application/json`, or `application/x-ndjson` with one event for each line";
+const TYPES: &str = "send `application/json`, `application/x-ndjson` with one event for each line, or `application/cloudevents+json`";
 
 /// How a body is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Format {
     /// One JSON document, or NDJSON from a client that did not say so.
     Json,
@@ -28,6 +31,10 @@ enum Format {
     Lines,
     /// What `curl -d` says of everything: JSON if it begins like JSON.
     Form,
+    /// One cloud event, or a batch of them.
+    CloudEvents,
+    /// The data of a cloud event whose attributes, as a JSON object, stood in the headers.
+    CloudEventData(String),
 }
 
 /// A whole body whose media type is one of ours.
@@ -35,8 +42,8 @@ pub(super) struct Events {
     bytes: Bytes,
     format: Format,
     allowance: Allowance,
-    /// `Prefer: handling=strict`: all or nothing.
-    pub(super) is_strict: bool,
+    /// What the client asked for beside.
+    pub(super) options: Options,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Events {
@@ -44,28 +51,38 @@ impl<S: Send + Sync> FromRequest<S> for Events {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let format = format(request.headers())?;
-        let is_strict = is_strict(request.headers());
+        understood(request.headers())?;
+        let options = *request.extensions().get().expect("the layer that reads the options stands before the routes");
         let allowance = Allowance::of(request.extensions());
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
-        match (format, bytes.trim_ascii_start().first()) {
-            (_, None) => Err(Problem::new(StatusCode::BAD_REQUEST, "empty_body", "the body is empty; send an event as a JSON object")),
-            (Format::Form, Some(first)) if !matches!(first, b'{' | b'[') => Err(unsupported("a form")),
-            _ => Ok(Self { bytes, format, allowance, is_strict }),
+        match (&format, bytes.trim_ascii_start().first()) {
+            (Format::CloudEventData(_), _) => {}
+            (_, None) => {
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "empty_body", "the body is empty; send an event as a JSON object"));
+            }
+            (Format::Form, Some(first)) if !matches!(first, b'{' | b'[') => return Err(unsupported("a form")),
+            _ => {}
         }
+        Ok(Self { bytes, format, allowance, options })
     }
 }
 
 impl Events {
-    /// The events as sent, at most `limit` of them.
+    /// Begins to read the events as sent.
     ///
     /// # Errors
     /// A 400 with line and column for what is not JSON.
-    pub(super) fn read(&self, limit: usize) -> Result<Body<'_>, Problem> {
-        let read: Result<Body<'_>, Violation> = match self.format {
-            Format::Lines => Ok(raw::read_lines(&self.bytes, limit)),
-            Format::Json | Format::Form => raw::read_any(&self.bytes, limit),
-        };
-        read.map_err(|violation| not_json(&violation))
+    pub(super) fn read(&self) -> Result<Body<'_>, Problem> {
+        match &self.format {
+            Format::Lines => Ok(Body::of_lines(&self.bytes)),
+            Format::Json | Format::Form => Body::of_json(&self.bytes, Dialect::Tidemark).map_err(answer::unreadable),
+            Format::CloudEvents => Body::of_json(&self.bytes, Dialect::CloudEvents).map_err(answer::unreadable),
+            Format::CloudEventData(attributes) => {
+                let data = (!self.bytes.is_empty()).then_some(self.bytes.as_ref());
+                let event = RawEvent::of_cloud_event(attributes, data).map_err(|syntax| answer::unreadable(syntax.into()))?;
+                Ok(Body::One(Box::new(event)))
+            }
+        }
     }
 
     /// Takes so many events from what the client may send.
@@ -78,20 +95,26 @@ impl Events {
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Format::Json) };
-    let text = value.to_str().unwrap_or_default();
+    let text = headers.get(CONTENT_TYPE).map_or("application/json", |value| value.to_str().unwrap_or_default());
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "application/json" => Ok(Format::Json),
+        "application/cloudevents+json" | "application/cloudevents-batch+json" => Ok(Format::CloudEvents),
+        "application/json" => Ok(cloud_event::attributes(headers)?.map_or(Format::Json, Format::CloudEventData)),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Lines),
         "application/x-www-form-urlencoded" => Ok(Format::Form),
         _ => Err(unsupported(&format!("`{}`", essence.escape_debug()))),
     }
 }
 
-fn is_strict(headers: &HeaderMap) -> bool {
-    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    preferences.map(str::trim).any(|preference| preference.eq_ignore_ascii_case("handling=strict"))
+/// What the layer before did not decompress, nobody here can read.
+fn understood(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if encoding != "identity" => {
+            let detail = format!("the content encoding is {encoding:?}; send gzip, zstd or none");
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unsupported(found: &str) -> Problem {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::array::{BinaryArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use journal::Delivery;
-use schemas::{BlockBuilder, Code, Event, EventDate, IdentityRule, Rules, Timestamp, Violation, tables};
+use schemas::{BlockBuilder, Event, EventDate, IdentityRule, RawEvent, Rules, Timestamp, Violation, tables};
 use serde_json::value::RawValue;
 
 use super::rows::{Rows, event_rows, sequence};
@@ -77,8 +77,7 @@ fn lines(payload: &[u8]) -> Vec<&[u8]> {
 }
 
 fn judge<'a>(raw: &'a [u8], rules: &Rules, arrived: Timestamp) -> Result<Event<'a>, Violation> {
-    let read = serde_json::from_slice(raw).map_err(|error| Violation::new("", Code::InvalidJson, format!("not valid JSON: {error}")))?;
-    Event::validate(read, rules, arrived).map_err(|mut violations| violations.swap_remove(0))
+    Event::validate(RawEvent::read(raw)?, rules, arrived).map_err(|mut violations| violations.swap_remove(0))
 }
 
 fn arrival(delivery: &Delivery) -> Timestamp {

@@ -33,6 +33,13 @@ pub(crate) struct Row {
     pub(crate) date: String,
 }
 
+/// What came back from a request.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
 pub(crate) struct App {
     pub(crate) journal: Arc<Memory>,
     pub(crate) url: String,
@@ -129,6 +136,19 @@ impl App {
         let (tasks, tails) = (Tasks::new(), writer.tails());
         writer.start(&tasks, &stop);
         RunningWriter { tails, health, tasks, stop: stop_handle }
+    }
+
+    /// An ingest with these settings on a journal of one shard.
+    pub(crate) async fn with_settings(set: &[(&str, &str)]) -> Self {
+        Self::with(Memory::new(1, || Clock::system().now()), set).await
+    }
+
+    /// Posts a body with these headers and gives the whole answer.
+    pub(crate) async fn send(&self, route: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.client.post(format!("{}{route}", self.url)).body(body);
+        let answer = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Answer { status, headers, body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null) }
     }
 
     /// Posts a JSON body and gives status and answer.

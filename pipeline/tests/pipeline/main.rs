@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, also in its helpers")]
 
 mod app;
+mod clients;
 mod door;
+mod edges;
+mod errors;
 mod gaps;
 mod writing;

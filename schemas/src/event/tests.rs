@@ -1,11 +1,10 @@
 use super::*;
-use crate::raw::{Body, read_any, read_document};
 
 const NOW: Timestamp = Timestamp(1_763_717_400_000_000);
 
 fn judge<'a>(json: &'a str, rules: &Rules) -> Result<Event<'a>, Vec<(String, Code)>> {
-    let Body::One(raw) = read_document(json.as_bytes(), 10).expect("the test sends JSON") else { panic!("not one event") };
-    Event::validate(*raw, rules, NOW).map_err(|found| found.into_iter().map(|one| (one.pointer, one.code)).collect())
+    let raw = RawEvent::read(json.as_bytes()).expect("the test sends JSON");
+    Event::validate(raw, rules, NOW).map_err(|found| found.into_iter().map(|one| (one.pointer, one.code)).collect())
 }
 
 fn refused(json: &str) -> Vec<(String, Code)> {
@@ -97,18 +96,86 @@ fn null_is_absent() {
 }
 
 #[test]
-fn a_body_is_one_event_a_list_a_wrapper_or_lines() {
-    let shape = |text: &str| match read_any(text.as_bytes(), 2).expect(text) {
-        Body::One(_) => (1, 1),
-        Body::Many(items, count) => (items.len(), count),
+fn a_misspelt_field_is_suggested() {
+    let message = |json: &str, rules: &Rules| {
+        let raw = RawEvent::read(json.as_bytes()).unwrap();
+        Event::validate(raw, rules, NOW).unwrap_err().remove(0).message
     };
-    assert_eq!(shape(r#"{"event_name":"a"}"#), (1, 1));
-    assert_eq!(shape(r#"[{"event_name":"a"},7,{}]"#), (2, 3), "two kept, three counted");
-    assert_eq!(shape(r#"{"events":[{},{}]}"#), (2, 2));
-    assert_eq!(shape("{\"event_name\":\"a\"}\n\n{\"event_name\":\"b\"}\r\n{}\n"), (2, 3));
-    assert_eq!(shape("{}\nrubbish"), (2, 2), "a broken line is an item that says so");
-    assert_eq!(shape("[]"), (0, 0));
-    for broken in ["", "{", "{} {}", "[{},]", "\u{feff}{}", "{\"timestamp\":1e999}", "{'a':1}"] {
-        assert_eq!(read_any(broken.as_bytes(), 2).expect_err(broken).code, Code::InvalidJson);
+    let json = r#"{"evnt_name":"a","user_id":"u","timestamp":1723400000}"#;
+    assert_eq!(message(json, &Rules::default()), "`event_name` (or `event_type`) is required; did you mean it by `evnt_name`?");
+    let strict = Rules { reject_unknown_fields: true, ..Rules::default() };
+    assert_eq!(message(json, &strict), "no event has a field `evnt_name`; did you mean `event_name`?");
+    let far = r#"{"event_name":"a","user_id":"u","timestamp":1723400000,"price":1}"#;
+    assert!(message(far, &strict).contains("the fields are timestamp, event_id"));
+}
+
+#[test]
+fn a_value_that_no_field_can_take_refuses_its_event_and_says_where() {
+    let with = |member: &str| format!(r#"{{"event_name":"a","user_id":"u",{member}}}"#);
+    for (member, pointer, code) in [
+        ("\"timestamp\":1e999", "/timestamp", Code::TimestampOutOfRange),
+        ("\"timestamp\":9223372036854775808", "/timestamp", Code::TimestampOutOfRange),
+        ("\"timestamp\":[]", "/timestamp", Code::WrongType),
+        (r#""timestamp":1723400000,"channel":"\ud800""#, "/channel", Code::InvalidText),
+        (r#""timestamp":1723400000,"path":"a\u0000b""#, "/path", Code::InvalidText),
+        (r#""timestamp":1723400000,"tags":["a","\udc00"]"#, "/tags/1", Code::InvalidText),
+        (r#""timestamp":1723400000,"metadata":{"a":{"b":1,"b":2}}"#, "/metadata/a/b", Code::RepeatedField),
+        (r#""timestamp":1723400000,"metadata":{},"metadata":{}"#, "/metadata", Code::RepeatedField),
+        (r#""timestamp":1723400000,"metadata":"{}""#, "/metadata", Code::WrongType),
+    ] {
+        assert_eq!(refused(&with(member)), [(pointer.to_owned(), code)], "{member}");
     }
+    let deep = format!("\"timestamp\":1723400000,\"metadata\":{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    assert_eq!(refused(&with(&deep))[0].1, Code::TooDeep);
+    assert_eq!(
+        refused(&with(&format!("\"timestamp\":1723400000,\"path\":\"{}\"", "x".repeat(10_000_000)))),
+        [("/path".into(), Code::TooLong)]
+    );
+}
+
+#[test]
+fn metadata_is_kept_byte_for_byte() {
+    for metadata in [
+        r#"{"z":1,"a":1.10,"big":123456789012345678901234567890,"huge":1e999,"tiny":-0.0e-0}"#,
+        r#"{"\u0061":"\u00e9\/\ud83d\ude00","é":"\"","":{"":[[],{},null,true]}}"#,
+        "{ \"spaced\" :\n[ 1 ,\t2 ] }",
+    ] {
+        let json = format!(r#"{{"event_name":"a","user_id":"u","timestamp":1723400000,"metadata": {metadata} }}"#);
+        assert_eq!(judge(&json, &Rules::default()).unwrap().metadata, Some(metadata));
+    }
+}
+
+fn cloud_event(json: &str) -> Result<Event<'_>, Vec<(String, Code)>> {
+    let raw = RawEvent::of_cloud_event(json, None).expect("the test sends JSON");
+    Event::validate(raw, &Rules::default(), NOW).map_err(|found| found.into_iter().map(|one| (one.pointer, one.code)).collect())
+}
+
+#[test]
+fn a_cloud_event_is_read_by_its_attributes() {
+    let event = cloud_event(
+        r#"{"specversion":"1.0","id":"e1","type":"com.example.sold","source":"/shop","subject":"u1","time":"2024-08-11T18:13:20Z",
+            "datacontenttype":"application/json","dataschema":"x:y","traceparent":"00-1","event_name":"other","data":{"price":1.50}}"#,
+    )
+    .unwrap();
+    assert_eq!((event.event_id.as_deref(), event.event_name.as_ref()), (Some("e1"), "com.example.sold"));
+    assert_eq!((event.channel.as_deref(), event.user_id.as_deref()), (Some("/shop"), Some("u1")));
+    assert_eq!((event.timestamp, event.metadata), (Timestamp(1_723_400_000_000_000), Some(r#"{"price":1.50}"#)));
+}
+
+#[test]
+fn what_a_cloud_event_lacks_is_told_by_the_names_of_its_attributes() {
+    let places = [
+        ("/specversion", Code::MissingField),
+        ("/id", Code::MissingField),
+        ("/source", Code::MissingField),
+        ("/data_base64", Code::WrongType),
+        ("/time", Code::MissingField),
+        ("/type", Code::MissingField),
+        ("/subject", Code::MissingField),
+        ("/data", Code::WrongType),
+    ];
+    let places = places.map(|(pointer, code)| (pointer.to_owned(), code));
+    assert_eq!(cloud_event(r#"{"data_base64":"AA==","data":[1]}"#).unwrap_err(), places);
+    let version = cloud_event(r#"{"specversion":1.0,"id":"1","type":"t","source":"s","subject":"u","time":"2024-08-11T18:13:20Z"}"#);
+    assert_eq!(version.unwrap_err(), [("/specversion".to_owned(), Code::NotAllowed)]);
 }

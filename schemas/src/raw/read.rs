@@ -1,279 +1,78 @@
-//! The serde side of [`super`]: visitors that keep what they find and fail on broken JSON only.
+//! One event: its keys are told apart, its values are kept as text.
 
-use std::{borrow::Cow, fmt};
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+use super::{Broken, Dialect, Field, RawEvent};
+use crate::{
+    cloud_event::Attribute,
+    json::{self, Reader, Sent},
+    metadata::Inspector,
 };
-use serde_json::value::RawValue;
 
-use super::{Body, Field, Item, RawEvent, Value};
-
-/// More elements of a list than any field may have; what follows is only counted.
-const LIST_KEPT: usize = 64;
-
-pub(super) fn document(bytes: &[u8], limit: usize) -> serde_json::Result<Body<'_>> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let body = BodySeed { limit }.deserialize(&mut json)?;
-    json.end()?;
-    Ok(body)
+/// Reads events from one text.
+pub(super) struct EventReader<'a> {
+    pub(super) json: Reader<'a>,
+    pub(super) dialect: Dialect,
+    inspector: Inspector<'a>,
 }
 
-/// Whether a first document was complete and another one begins on a later line.
-pub(super) fn is_followed_by_more(error: &serde_json::Error, bytes: &[u8]) -> bool {
-    error.is_syntax()
-        && error.line() > 1
-        && bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).is_some_and(is_json)
+/// A whole text that is one event.
+pub(super) fn one(bytes: &[u8], dialect: Dialect) -> Result<RawEvent<'_>, Broken> {
+    let mut reader = EventReader::new(json::text_of(bytes)?, dialect);
+    let event = reader.event()?;
+    reader.json.end()?;
+    Ok(event)
 }
 
-fn is_json(line: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(line).is_ok()
+/// A whole text that is the metadata of an event.
+pub(super) fn metadata<'a>(event: &mut RawEvent<'a>, bytes: &'a [u8]) -> Result<(), Broken> {
+    let mut reader = EventReader::new(json::text_of(bytes)?, event.dialect);
+    reader.field(event, Field::Metadata)?;
+    reader.json.end()
 }
 
-struct BodySeed {
-    limit: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for BodySeed {
-    type Value = Body<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Body<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for BodySeed {
-    type Value = Body<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event, a list of events, or {\"events\": [...]}")
+impl<'a> EventReader<'a> {
+    pub(super) fn new(text: &'a str, dialect: Dialect) -> Self {
+        Self { json: Reader::new(text), dialect, inspector: Inspector::default() }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Body<'de>, A::Error> {
-        read_list(seq, self.limit)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Body<'de>, A::Error> {
-        let (event, events) = read_object(map, Some(self.limit))?;
-        Ok(events.unwrap_or_else(|| Body::One(Box::new(event))))
-    }
-}
-
-fn read_list<'de, A: SeqAccess<'de>>(mut seq: A, limit: usize) -> Result<Body<'de>, A::Error> {
-    let mut items: Vec<Item<'de>> = Vec::new();
-    while items.len() < limit {
-        match seq.next_element()? {
-            Some(event) => items.push(Ok(event)),
-            None => return Ok(Body::Many(items, 0).counted()),
+    /// The next value as an event; what is no object says what it is instead.
+    pub(super) fn event(&mut self) -> Result<RawEvent<'a>, Broken> {
+        if !self.json.take(b'{') {
+            return Ok(RawEvent::instead(self.dialect, self.json.value()?));
         }
-    }
-    let mut count = items.len();
-    while seq.next_element::<IgnoredAny>()?.is_some() {
-        count += 1;
-    }
-    Ok(Body::Many(items, count))
-}
-
-impl Body<'_> {
-    fn counted(self) -> Self {
-        match self {
-            Self::Many(items, _) => {
-                let count = items.len();
-                Self::Many(items, count)
-            }
-            one @ Self::One(_) => one,
+        let mut event = RawEvent { dialect: self.dialect, ..RawEvent::default() };
+        let mut is_first = true;
+        while let Some(key) = self.json.next_key(is_first)? {
+            self.member(&mut event, key)?;
+            is_first = false;
         }
+        Ok(event)
     }
-}
 
-/// Reads the fields of an object; `limit` says that a list under `events` makes it a batch.
-fn read_object<'de, A: MapAccess<'de>>(mut map: A, limit: Option<usize>) -> Result<(RawEvent<'de>, Option<Body<'de>>), A::Error> {
-    let mut event = RawEvent::default();
-    let mut events = None;
-    while let Some(Key(key)) = map.next_key()? {
-        match (Field::named(&key), limit) {
-            (Some(Field::Metadata), _) => event.put_metadata(map.next_value()?),
-            (Some(field), _) => event.put(field, map.next_value()?),
-            (None, Some(limit)) if key == "events" => events = map.next_value_seed(EventsSeed { limit })?,
-            (None, _) => {
-                map.next_value::<IgnoredAny>()?;
-                event.unknown.push(key);
-            }
+    /// The value of a key of an event.
+    pub(super) fn member(&mut self, event: &mut RawEvent<'a>, sent: Sent<'a>) -> Result<(), Broken> {
+        let Ok(key) = sent.text() else {
+            event.put_unknown(sent.string.into());
+            return self.json.value().map(drop);
+        };
+        if let Some(field) = self.dialect.field(&key) {
+            return self.field(event, field);
         }
-    }
-    Ok((event, events))
-}
-
-impl<'a> RawEvent<'a> {
-    fn put(&mut self, field: Field, value: Value<'a>) {
-        if self.values[field as usize].replace(value).is_some() {
-            self.repeated.push(field);
+        let value = self.json.value()?;
+        match Attribute::named(&key).filter(|_| self.dialect == Dialect::CloudEvents) {
+            Some(attribute) => event.envelope.push((attribute, value)),
+            None => event.put_unknown(key),
         }
+        Ok(())
     }
 
-    fn put_metadata(&mut self, json: &'a RawValue) {
-        if self.metadata.replace(json).is_some() {
-            self.repeated.push(Field::Metadata);
+    fn field(&mut self, event: &mut RawEvent<'a>, field: Field) -> Result<(), Broken> {
+        if field != Field::Metadata {
+            event.put(field, self.json.value()?);
+            return Ok(());
         }
-    }
-}
-
-/// The value under `events`: a list is a batch, anything else is not ours.
-struct EventsSeed {
-    limit: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for EventsSeed {
-    type Value = Option<Body<'de>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self).map(Some)
-    }
-}
-
-impl<'de> Visitor<'de> for EventsSeed {
-    type Value = Body<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Body<'de>, A::Error> {
-        read_list(seq, self.limit)
-    }
-}
-
-/// A key of an object, borrowed unless it has escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(ValueVisitor)? {
-            Value::Text(text) => Ok(Self(text)),
-            other => Err(D::Error::custom(format_args!("a key must be a text, found {}", other.kind()))),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for RawEvent<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EventVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Value<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-/// An object is an event; anything else is kept as what stands there instead.
-struct EventVisitor;
-
-impl<'de> Visitor<'de> for EventVisitor {
-    type Value = RawEvent<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawEvent<'de>, A::Error> {
-        Ok(read_object(map, None)?.0)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawEvent<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(instead("a list"))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<RawEvent<'de>, E> {
-        Ok(instead("null"))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<RawEvent<'de>, E> {
-        Ok(instead("a boolean"))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<RawEvent<'de>, E> {
-        Ok(instead("a number"))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<RawEvent<'de>, E> {
-        Ok(instead("a number"))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<RawEvent<'de>, E> {
-        Ok(instead("a number"))
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<RawEvent<'de>, E> {
-        Ok(instead("a text"))
-    }
-}
-
-fn instead<'a>(kind: &'static str) -> RawEvent<'a> {
-    RawEvent { instead: Some(kind), ..RawEvent::default() }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Integer(value))
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "above i64 only the magnitude matters: no field takes such a number")]
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        let mut kept = Vec::new();
-        while kept.len() < LIST_KEPT {
-            match seq.next_element()? {
-                Some(value) => kept.push(value),
-                None => {
-                    let count = kept.len();
-                    return Ok(Value::List(kept, count));
-                }
-            }
-        }
-        let mut count = kept.len();
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
-        }
-        Ok(Value::List(kept, count))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Object)
+        let value = self.json.watched(&mut self.inspector)?;
+        event.metadata_fault = self.inspector.take_fault().filter(|_| value.starts_with('{'));
+        event.put(field, value);
+        Ok(())
     }
 }

@@ -48,7 +48,10 @@ async fn problem(response: Response, status: u16, code: &str) -> Value {
     let id = id_of(&response);
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["request_id"], id.as_str());
-    assert_eq!((&body["status"], &body["code"], &body["type"]), (&Value::from(status), &Value::from(code), &Value::from("about:blank")));
+    assert_eq!(
+        (&body["status"], &body["code"], &body["type"]),
+        (&Value::from(status), &Value::from(code), &Value::from(format!("/errors#{code}")))
+    );
     assert_eq!(body["error"], body["detail"]);
     body
 }
