@@ -15,7 +15,7 @@ use tokio::sync::RwLock;
 use super::{
     fleet::{Fleet, START_DEADLINE},
     ledger::Ledger,
-    plan::{BEFORE_RELEASE, Fault, Link, Part, Plan, SOON, Step},
+    plan::{BEFORE_RELEASE, Fault, Link, Part, Plan, SOON, SOON_ON_S3, Step},
     role::Role,
 };
 
@@ -151,7 +151,8 @@ impl<'a> Troublemaker<'a> {
         })
         .await;
         let took = restarted.elapsed();
-        seen(took <= SOON, format!("{evidence}; a new event was counted {took:?} after the restart"), &format!("back only after {took:?}"))
+        let soon = if self.plan.setting.is_on_s3 { SOON_ON_S3 } else { SOON };
+        seen(took <= soon, format!("{evidence}; a new event was counted {took:?} after the restart"), &format!("back only after {took:?}"))
     }
 
     async fn cut(&self, link: Link, lasts: Duration) -> Result<String, String> {

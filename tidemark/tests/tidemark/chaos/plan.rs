@@ -88,6 +88,8 @@ pub(crate) struct Step {
 
 /// From the start of a killed part until a new event is acknowledged and counted.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// The same on S3, where a start asks the store many times; on a busy machine that took up to 7 s.
+pub(crate) const SOON_ON_S3: Duration = Duration::from_secs(15);
 /// The points of a commit, in the order in which a batch meets them.
 const POINTS: [&str; 6] =
     ["before-files", "quarantine-written", "quarantine-committed", "events-written", "events-committed", BEFORE_RELEASE];
