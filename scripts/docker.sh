@@ -23,6 +23,7 @@ docker_give_up() {
 docker_addresses() {
     say "  events            http://127.0.0.1:$INGEST_PORT"
     say "  metrics and SQL   http://127.0.0.1:$QUERY_PORT"
+    say "  API key           TIDEMARK_KEY in .env: curl -H \"X-API-Key: \$TIDEMARK_KEY\" ..."
     say "  NATS              nats://127.0.0.1:$NATS_PORT, monitoring http://127.0.0.1:$NATS_MONITORING_PORT"
     say "  S3 (MinIO)        $TIDEMARK__TABLE__S3__ENDPOINT, keys in .env"
 }

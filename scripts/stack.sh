@@ -67,7 +67,7 @@ settings() {
     case $mode in
     native) export TIDEMARK__TABLE__URL=${TIDEMARK__TABLE__URL:-./data/lake} ;;
     s3) s3_settings $((8333 + offset)) ;;
-    docker) s3_settings $((9000 + offset)) ;;
+    docker) s3_settings $((9000 + offset)) && ensure_key ;;
     esac
 }
 
@@ -88,6 +88,15 @@ ensure_credentials() {
     printf 'S3_ACCESS_KEY_ID=%s\nS3_SECRET_ACCESS_KEY=%s\n' "$S3_ACCESS_KEY_ID" "$S3_SECRET_ACCESS_KEY" >>.env
 }
 
+# The API key of the containers, made once and kept in .env.
+ensure_key() {
+    [ -z "${TIDEMARK_KEY:-}" ] || return 0
+    export TIDEMARK_KEY
+    TIDEMARK_KEY=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+    (umask 077 && touch .env && chmod 600 .env)
+    printf 'TIDEMARK_KEY=%s\n' "$TIDEMARK_KEY" >>.env
+}
+
 # NAME=value lines; the environment wins over them, as with Docker Compose.
 read_dotenv() {
     local name value
@@ -103,7 +112,7 @@ remember() {
     local name
     {
         printf 'mode=%s backend=%s\n' "$mode" "$backend"
-        for name in NATS_PORT NATS_MONITORING_PORT INGEST_PORT QUERY_PORT ADMIN_PORT "${!S3_@}" "${!TIDEMARK__@}"; do
+        for name in NATS_PORT NATS_MONITORING_PORT INGEST_PORT QUERY_PORT ADMIN_PORT "${!TIDEMARK_KEY@}" "${!S3_@}" "${!TIDEMARK__@}"; do
             printf 'export %s=%q\n' "$name" "${!name}"
         done
     } | (umask 077 && cat >.run/env.new)

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -114,13 +114,21 @@ impl Protocol {
     ) -> impl Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible, Future: Send + 'static> {
         let Self { router, limits, stop, .. } = self;
         service_fn(move |request: Request<Incoming>| {
+            let (activity, is_http2) = (Arc::clone(&activity), request.version() == Version::HTTP_2);
             let in_flight = activity.begin(request.version());
             let at = Instant::now() + limits.body_timeout.0;
             let deadline = Deadline { at, stop: stop.clone(), after_stop: limits.stop_timeout.0 / 2 };
             let mut request = request.map(|body| Body::new(TimedBody::new(body, deadline, Arc::clone(&activity))));
             request.extensions_mut().insert(ConnectInfo(peer));
             let answer = router.clone().oneshot(request);
-            async move { Ok(answer.await?.map(|body| AnswerBody { body, _in_flight: in_flight })) }
+            async move {
+                let mut answer = answer.await?;
+                if activity.has_unread_body() && !is_http2 {
+                    // The connection ends after this answer; a client that does not know would send its next request into the void.
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(answer.map(|body| AnswerBody { body, _in_flight: in_flight }))
+            }
         })
     }
 }

@@ -6,6 +6,7 @@
 mod chaos;
 mod crash;
 mod duckdb;
+mod edges;
 mod end_to_end;
 mod foreign;
 mod journal;

@@ -75,7 +75,7 @@ impl Tidemark {
     pub(crate) async fn terminate(&mut self) -> bool {
         assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap().success());
         let child = &mut self.child;
-        until("the process to end", Duration::from_secs(12), || std::future::ready(child.try_wait().unwrap())).await.success()
+        until("the process to end", Duration::from_secs(10), || std::future::ready(child.try_wait().unwrap())).await.success()
     }
 
     /// Waits until it ends by itself; its exit code and what it has logged.
@@ -88,6 +88,18 @@ impl Tidemark {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// The memory that it has, as the system counts it.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Starts it again without waiting until it is ready.
@@ -143,7 +155,7 @@ impl Tidemark {
     /// A command with the same settings as the server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = tidemark(arguments);
-        command.args(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        command.args(self.settings.iter().flat_map(|setting| ["--set", setting])).current_dir(self.folder.path());
         command
     }
 
