@@ -92,7 +92,10 @@ impl Door {
     }
 
     async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules) -> Result<AcceptedOne, Problem> {
-        let event = Event::validate(raw, rules, self.now()).map_err(|violations| answer::invalid(answer::item_errors(None, violations)))?;
+        let event = Event::validate(raw, rules, self.now()).map_err(|violations| {
+            count(0, 1);
+            answer::invalid(answer::item_errors(None, violations))
+        })?;
         let identity = self.0.identity.of(&event);
         let event_id = event_id(&event, identity);
         let receipt = self.0.batchers.submit(&[(event, identity)]);
