@@ -106,16 +106,11 @@ async fn every_route_of_the_contract_is_in_the_document_and_every_example_works_
 async fn a_method_that_the_document_does_not_have_is_refused_and_the_header_says_what_there_is() {
     let nats = NatsServer::start().await;
     let tidemark = Tidemark::start(&nats).await;
-    for (_, path, _) in operations(&document(&tidemark).await) {
+    for (path, operations) in document(&tidemark).await["paths"].as_object().unwrap() {
         let answer = Client::new().put(format!("{}{path}", tidemark.url)).send().await.unwrap();
         assert_eq!(answer.status(), 405, "{path}");
         let allowed = answer.headers()["allow"].to_str().unwrap().to_lowercase();
-        let documented = document(&tidemark).await["paths"][path].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-        let allowed: Vec<&str> = allowed.split(',').filter(|method| *method != "head").collect();
-        assert_eq!(
-            allowed.iter().collect::<BTreeSet<_>>(),
-            documented.iter().map(String::as_str).collect::<Vec<_>>().iter().collect(),
-            "{path}"
-        );
+        let allowed: BTreeSet<&str> = allowed.split(',').filter(|method| *method != "head").collect();
+        assert_eq!(allowed, operations.as_object().unwrap().keys().map(String::as_str).collect(), "{path}");
     }
 }
