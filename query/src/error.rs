@@ -97,6 +97,8 @@ impl Error {
             Self::Parameter(_) | Self::Statement(_) => "invalid",
             Self::NotVisible(_) => "not_visible",
             Self::TimedOut { .. } => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::TooMany { .. } => "too_many",
             Self::OutOfMemory(_) => "out_of_memory",
             Self::Unavailable(_) => "unavailable",
             Self::Engine(_) | Self::Panicked(_) | Self::BrokenOff | Self::Unwritable(_) => "failed",

@@ -26,8 +26,7 @@ use super::{
     Config,
     answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted, Refused},
     batcher::{Batchers, Receipt},
-    openapi,
-    options,
+    openapi, options,
     request::Events,
 };
 
