@@ -89,12 +89,6 @@ chaos seed="" minutes="1": tools claim
     TIDEMARK_CHAOS_SEED="$1" TIDEMARK_CHAOS_MINUTES="$2" cargo test --locked --workspace --test tidemark -- \
         --exact --ignored --nocapture chaos::a_long_run_tells_one_story_whatever_breaks
 
-# Throw any bytes at the door's parser for a while; needs cargo-fuzz (it builds with coverage, so a few minutes pass first)
-[group('develop')]
-[no-exit-message]
-fuzz seconds="600":
-    cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . --sanitizer none door -- -dict=door.dict -max_len=2048 -max_total_time="$1"
-
 # Everything that a change must pass: format, lints, docs, dependencies, licences, tests
 [group('develop')]
 check: static claim && test
