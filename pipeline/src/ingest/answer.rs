@@ -157,13 +157,21 @@ fn item_error(index: Option<usize>, violation: Violation) -> ItemError {
 pub(super) fn invalid(refused: Refused) -> Problem {
     let events = refused.events;
     let detail = match refused.errors.first() {
-        Some(ItemError { index: Some(index), pointer, message, .. }) => {
-            format!("nothing was stored: {events} of the events cannot be accepted; the first is event {index}, `{pointer}`: {message}")
+        Some(error @ ItemError { index: Some(index), .. }) => {
+            format!("nothing was stored: {events} of the events cannot be accepted; the first is event {index}: {}", told(error))
         }
-        Some(ItemError { pointer, message, .. }) => format!("the event cannot be accepted: `{pointer}`: {message}"),
+        Some(error) => format!("the event cannot be accepted: {}", told(error)),
         None => "the event cannot be accepted".to_owned(),
     };
     Problem::new(StatusCode::BAD_REQUEST, "invalid_event", detail).with_errors(refused.errors)
+}
+
+/// The message with its place, if that is not the whole event.
+fn told(error: &ItemError) -> String {
+    match error.pointer.as_str() {
+        "" => error.message.clone(),
+        pointer => format!("`{pointer}`: {}", error.message),
+    }
 }
 
 /// 400 or 413 for a body that is refused as a whole.

@@ -131,7 +131,7 @@ async fn what_is_no_event_is_told_apart_and_told_what_to_do() {
         ("/events", "", 400, "empty_body"),
         ("/events", "{\"event_name\":", 400, "invalid_json"),
         ("/events", "[]", 400, "no_events"),
-        ("/events", "\"text\"", 400, "invalid_json"),
+        ("/events", "\"text\"", 400, "invalid_event"),
         ("/events", "[{},{},{},{}]", 413, "too_many_events"),
         ("/event", "[{}]", 400, "one_event_only"),
     ] {

@@ -46,7 +46,8 @@ fn sources() -> Vec<String> {
 
 /// The literal codes behind each `marker`.
 fn literals<'a>(source: &'a str, marker: &'static str) -> impl Iterator<Item = &'a str> {
-    source.split(marker).skip(1).filter_map(|rest| rest.split('"').next())
+    let is_code = |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    source.split(marker).skip(1).filter_map(|rest| rest.split('"').next()).filter(is_code)
 }
 
 /// `StatusCode::NAME, "code"`, wherever a line breaks.
