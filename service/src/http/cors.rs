@@ -48,7 +48,7 @@ pub fn cors(config: &CorsConfig) -> Result<Option<CorsLayer>, CorsError> {
     let allowed = match &config.cors_origins[..] {
         [] => return Ok(None),
         origins if origins.iter().any(|origin| origin == "*") => AllowOrigin::any(),
-        origins => AllowOrigin::list(origins.iter().map(origin).collect::<Result<Vec<_>, _>>()?),
+        origins => AllowOrigin::list(origins.iter().map(|text| origin(text)).collect::<Result<Vec<_>, _>>()?),
     };
     let sent = SENT.map(HeaderName::from_static).into_iter().chain([ACCEPT, AUTHORIZATION, CONTENT_TYPE, CONTENT_ENCODING]);
     let shown = SHOWN.map(HeaderName::from_static).into_iter().chain([RETRY_AFTER]);
@@ -61,12 +61,12 @@ pub fn cors(config: &CorsConfig) -> Result<Option<CorsLayer>, CorsError> {
     Ok(Some(layer))
 }
 
-fn origin(origin: &String) -> Result<HeaderValue, CorsError> {
+fn origin(origin: &str) -> Result<HeaderValue, CorsError> {
     let has_path = origin.split_once("://").is_none_or(|(_, host)| host.is_empty() || host.contains('/'));
     match HeaderValue::from_str(origin) {
         Ok(value) if !has_path => Ok(value),
-        Ok(_) => Err(CorsError { origin: origin.clone(), source: None }),
-        Err(source) => Err(CorsError { origin: origin.clone(), source: Some(source) }),
+        Ok(_) => Err(CorsError { origin: origin.to_owned(), source: None }),
+        Err(source) => Err(CorsError { origin: origin.to_owned(), source: Some(source) }),
     }
 }
 

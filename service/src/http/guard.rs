@@ -87,30 +87,30 @@ impl Guard {
     }
 
     /// Who calls, and what the request may take; nothing of both where the route is open.
-    fn admit(&self, request: &Request) -> Result<Option<(Caller, Allowance)>, Response> {
+    fn admit(&self, request: &Request) -> Result<Option<(Caller, Allowance)>, Box<Response>> {
         let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(None) };
         let scope = match self.0.routes.get(path.as_str()) {
             Some(Access::Open) => return Ok(None),
             Some(Access::Needs(scope)) => *scope,
-            None => return Err(without_rule(path.as_str()).into_response()),
+            None => return Err(Box::new(without_rule(path.as_str()).into_response())),
         };
         let Some((caller, own)) = self.caller(request, scope)? else { return Ok(None) };
         let allowance = self.0.meters.allowance(caller.clone(), own);
         if scope == Scope::Query {
-            allowance.take_query().map_err(|problem| described(problem.into_response(), &allowance))?;
+            allowance.take_query().map_err(|problem| Box::new(described(problem.into_response(), &allowance)))?;
         }
         Ok(Some((caller, allowance)))
     }
 
     /// The caller and the rates of its own.
-    fn caller(&self, request: &Request, scope: Scope) -> Result<Option<(Caller, KeyLimits)>, Response> {
+    fn caller(&self, request: &Request, scope: Scope) -> Result<Option<(Caller, KeyLimits)>, Box<Response>> {
         let needs_key = match self.0.lock {
             Lock::WhenKeysAreOn => self.0.keys.is_on(),
             Lock::Always => true,
             Lock::Never => false,
         };
         if needs_key {
-            let key = self.0.keys.check(request.headers(), scope).map_err(IntoResponse::into_response)?;
+            let key = self.0.keys.check(request.headers(), scope).map_err(|refusal| Box::new(refusal.into_response()))?;
             return Ok(Some((Caller::Key(key.id), key.limits)));
         }
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -128,7 +128,7 @@ async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> 
             response.extensions_mut().insert(caller);
             described(response, &allowance)
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
