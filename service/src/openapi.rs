@@ -70,7 +70,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// The router, and what is said about it.
-    #[must_use]
     pub fn finish(mut self) -> (Router<S>, Description) {
         self.description.schemas = self.schemas.take_definitions(true);
         (self.router, self.description)
@@ -94,7 +93,6 @@ impl Description {
     }
 
     /// `GET /openapi.json`, `GET /openapi.yaml`, and Swagger UI at `/docs`.
-    #[must_use]
     pub fn router(self) -> Router {
         pages::router(self)
     }
