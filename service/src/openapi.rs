@@ -84,7 +84,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// The router, and what is said about it.
-    #[must_use]
     pub fn finish(mut self) -> (Router<S>, Description) {
         self.description.schemas = self.schemas.take_definitions(true);
         (self.router, self.description)

@@ -18,7 +18,6 @@ use testkit::{NatsServer, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::Instant,
 };
 
 use crate::{

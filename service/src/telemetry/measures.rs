@@ -13,6 +13,8 @@ pub enum Metric {
     Histogram(&'static str, &'static str),
 }
 
+const MS_PER_SECOND: u64 = 1000;
+
 /// Those of every process.
 pub(super) const METRICS: [Metric; 7] = [
     Metric::Counter("http_requests_total", "Requests that were answered, by route and status; `none` is a path that does not exist."),
@@ -54,5 +56,3 @@ pub(super) fn report_process() {
         metrics::gauge!("process_open_fds").set(files as f64);
     }
 }
-
-const MS_PER_SECOND: u64 = 1000;

@@ -4,7 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures::future::join_all;
 use reqwest::{Client, Method};
-use service::http::{Access, Route};
+use service::{
+    errors,
+    health::Health,
+    http::{Access, Route},
+};
 use testkit::{NatsServer, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,9 +24,11 @@ const EVENT: &str = r#"{"event_name":"a","user_id":"u","timestamp":1723475612}"#
 /// What 2,000 idle connections and their clients' half requests may take, over what the server had before.
 const MOST_GROWTH_KIB: u64 = 64 << 10;
 
-/// Every route of the public port, from the lists that the guard itself uses.
+/// Every route of the public port, from the descriptions that the guard itself uses.
 fn routes() -> Vec<Route> {
-    [&pipeline::ingest::ROUTES[..], &query::ROUTES, &service::health::ROUTES].concat()
+    let description = pipeline::ingest::Ingest::description().and(query::Query::description());
+    let (_, served) = description.and(Health::description()).and(errors::description()).router();
+    served.routes().to_vec()
 }
 
 fn key(server: &Tidemark, scope: &str) -> String {
@@ -54,9 +60,9 @@ async fn no_route_is_open_to_a_missing_wrong_or_other_key_and_nothing_is_stored(
     for Route { path, access } in routes() {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
             let answers = [
-                status_before_body(&server, &method, path, "").await,
-                status_before_body(&server, &method, path, "tm_wrong-and-secret").await,
-                status_before_body(&server, &method, path, &admin).await,
+                status_before_body(&server, &method, &path, "").await,
+                status_before_body(&server, &method, &path, "tm_wrong-and-secret").await,
+                status_before_body(&server, &method, &path, &admin).await,
             ];
             match access {
                 Access::Needs(_) => assert_eq!(answers, [401, 401, 403], "{method} {path}"),
