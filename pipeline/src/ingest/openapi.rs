@@ -2,10 +2,21 @@
 
 use schemars::SchemaGenerator;
 use serde_json::{Value, json};
-use service::openapi::parts::{headers, responses};
+use service::openapi::parts::{headers, query, responses};
 
 use super::answer::{AcceptedMany, AcceptedOne};
 
+/// What every good answer may tell beside.
+const TOLD: [&str; 2] = ["Preference-Applied", "Tidemark-Dry-Run"];
+/// The attributes of a cloud event in binary form, and what each becomes.
+const ATTRIBUTES: [(&str, &str); 6] = [
+    ("ce-specversion", "Always `1.0`. With this header and `Content-Type: application/json` the body is the data of one cloud event."),
+    ("ce-id", "Becomes `event_id`."),
+    ("ce-source", "Becomes `channel`."),
+    ("ce-type", "Becomes `event_name`."),
+    ("ce-time", "Becomes `timestamp`."),
+    ("ce-subject", "Becomes `user_id`."),
+];
 /// The errors of every route here.
 const PROBLEMS: [u16; 9] = [400, 401, 403, 408, 413, 415, 429, 500, 503];
 /// Long past, so that the examples are never in the future.
@@ -16,15 +27,18 @@ pub(super) fn events(schemas: &mut SchemaGenerator) -> Value {
     let (one, many) = (schemas.subschema_for::<AcceptedOne>(), schemas.subschema_for::<AcceptedMany>());
     let good = json!({"202": {
         "description": "On disk: one event, or the good ones of many.",
+        "headers": headers(&TOLD),
         "content": {"application/json": {"schema": {"oneOf": [one, many]}, "example": accepted_one()}},
     }});
     json!({
         "operationId": "sendEvents",
         "summary": "Send one event, or many",
         "description": "One JSON object, an array, `{\"events\": [...]}` or NDJSON, also compressed (`Content-Encoding: gzip` or `zstd`). \
-            The `Content-Type` of `curl -d` is taken as well when the body is JSON. A 503 may be repeated: what was stored is folded by its \
+            The `Content-Type` of `curl -d` is taken as well when the body is JSON. \
+            A cloud event is taken in structured form, in a batch, or in binary form, its attributes in headers `ce-...`, \
+            percent-encoded. A 503 may be repeated: what was stored is folded by its \
             `event_id`, or by all its fields.",
-        "parameters": [prefer()],
+        "parameters": parameters(&ATTRIBUTES),
         "requestBody": body(&[("one", one_event()), ("array", array()), ("list", list())], json!({"anyOf": [event(), array_of_events(), list_of_events()]})),
         "responses": responses(good, &PROBLEMS),
     })
@@ -34,14 +48,15 @@ pub(super) fn events(schemas: &mut SchemaGenerator) -> Value {
 pub(super) fn bulk(schemas: &mut SchemaGenerator) -> Value {
     let good = json!({"202": {
         "description": "The good events are on disk; the others are listed with index, JSON pointer, code and message.",
+        "headers": headers(&TOLD),
         "content": {"application/json": {"schema": schemas.subschema_for::<AcceptedMany>(), "example": accepted_many()}},
     }});
     json!({
         "operationId": "sendEventsInBulk",
         "summary": "Send many events",
-        "description": "`{\"events\": [...]}`, an array or NDJSON. Good events are taken and wrong ones listed; when none is good, 400. \
+        "description": "`{\"events\": [...]}`, an array, NDJSON or a batch of cloud events. Good events are taken and wrong ones listed; when none is good, 400. \
             With `Prefer: handling=strict` one wrong event refuses all.",
-        "parameters": [prefer()],
+        "parameters": parameters(&[]),
         "requestBody": body(&[("list", list()), ("array", array())], json!({"anyOf": [list_of_events(), array_of_events(), event()]})),
         "responses": responses(good, &PROBLEMS),
     })
@@ -49,12 +64,13 @@ pub(super) fn bulk(schemas: &mut SchemaGenerator) -> Value {
 
 /// `POST /event`.
 pub(super) fn page_view(_: &mut SchemaGenerator) -> Value {
-    let good = json!({"204": {"description": "On disk.", "headers": headers(&["Tidemark-Position"])}});
+    let good = json!({"204": {"description": "On disk.", "headers": headers(&["Tidemark-Position", "Tidemark-Dry-Run"])}});
     let example = json!({"site_id": "shop", "event_type": "page_view", "path": "/pricing", "user_id": "u1"});
     json!({
         "operationId": "sendPageView",
         "summary": "Send one page view",
         "description": "As `/events` with one event, but `site_id` is required, and `user_id` and `timestamp` are not.",
+        "parameters": [dry_run()],
         "requestBody": {"required": true, "content": {"application/json": {
             "schema": page_view_event(),
             "examples": {"page_view": {"value": example}},
@@ -63,11 +79,20 @@ pub(super) fn page_view(_: &mut SchemaGenerator) -> Value {
     })
 }
 
-fn prefer() -> Value {
-    json!({
-        "name": "Prefer", "in": "header", "required": false, "schema": {"type": "string"},
-        "description": "`handling=strict`: all events or none.",
-    })
+fn parameters(attributes: &[(&str, &str)]) -> Vec<Value> {
+    let attributes = attributes.iter().map(|(name, description)| optional_header(name, description));
+    [dry_run(), optional_header("Prefer", "`handling=strict`: all events or none.")].into_iter().chain(attributes).collect()
+}
+
+fn optional_header(name: &str, description: &str) -> Value {
+    json!({"name": name, "in": "header", "required": false, "schema": {"type": "string"}, "description": description})
+}
+
+fn dry_run() -> Value {
+    let description = "`true`: judge the events and answer as if, and store nothing. The answer has no position.";
+    let mut parameter = query("dry_run", json!({"type": "string", "enum": ["true", "false", "1", "0", ""]}), description);
+    parameter["example"] = "true".into();
+    parameter
 }
 
 fn body(examples: &[(&str, Value)], schema: Value) -> Value {
@@ -76,6 +101,11 @@ fn body(examples: &[(&str, Value)], schema: Value) -> Value {
     json!({"required": true, "content": {
         "application/json": {"schema": schema, "examples": examples},
         "application/x-ndjson": {"schema": {"type": "string", "description": "One event for each line."}, "examples": {"lines": {"value": lines}}},
+        "application/cloudevents+json": {"schema": described_cloud_event(), "examples": {"structured": {"value": cloud_event()}}},
+        "application/cloudevents-batch+json": {
+            "schema": {"type": "array", "minItems": 1, "items": described_cloud_event()},
+            "examples": {"batch": {"value": [cloud_event()]}},
+        },
     }})
 }
 
@@ -124,6 +154,24 @@ fn described_event(required: &[&str]) -> Value {
     })
 }
 
+/// `CloudEvents` 1.0 as JSON; the attributes become the fields that are named here.
+fn described_cloud_event() -> Value {
+    let text = |most: usize, becomes: &str| json!({"type": "string", "minLength": 1, "maxLength": most, "description": becomes});
+    json!({
+        "type": "object",
+        "required": ["specversion", "id", "source", "type"],
+        "properties": {
+            "specversion": {"type": "string", "const": "1.0"},
+            "id": text(128, "Becomes `event_id`."),
+            "source": text(64, "Becomes `channel`."),
+            "type": text(128, "Becomes `event_name`."),
+            "time": {"type": "string", "format": "date-time", "description": "Becomes `timestamp`."},
+            "subject": text(128, "Becomes `user_id`."),
+            "data": {"type": "object", "description": "Becomes `metadata`, kept as sent."},
+        },
+    })
+}
+
 fn timestamp(is_required: bool) -> Value {
     let mut forms = vec![json!({"type": "number", "exclusiveMinimum": 0}), json!({"type": "string", "format": "date-time"})];
     forms.extend((!is_required).then(|| json!({"type": "null"})));
@@ -141,6 +189,13 @@ fn other_event() -> Value {
     json!({
         "event_name": "purchase", "user_id": "u1", "timestamp": "2026-11-18T09:30:00Z", "event_id": "order-17",
         "tags": ["checkout"], "metadata": {"price": 19.9, "items": [{"sku": "A1"}]},
+    })
+}
+
+fn cloud_event() -> Value {
+    json!({
+        "specversion": "1.0", "id": "sale-17", "source": "/shop", "type": "com.shop.sold", "subject": "u1",
+        "time": "2026-11-18T09:30:00Z", "data": {"price": 19.9},
     })
 }
 

@@ -51,6 +51,11 @@ fn headers() -> Value {
         "RateLimit": text("What is left of the key's limit, and seconds until it is whole again.", "\"events\";r=0;t=1"),
         "RateLimit-Policy": text("The key's limits.", "\"events\";q=1000;w=1"),
         "Tidemark-Position": text("Where the event stands in the journal: shard, sequence, index.", "0:1234:0"),
+        "Tidemark-Dry-Run": {"description": "There when the client sent `dry_run`: nothing was stored.", "schema": {"type": "string", "enum": ["true"]}},
+        "Preference-Applied": {
+            "description": "What was applied of the header `Prefer`.",
+            "schema": {"type": "string", "enum": ["handling=strict", "handling=lenient"]},
+        },
         "Tidemark-As-Of": text("Up to where the journal's events are in the answer: `shard:sequence`, joined by commas.", "0:1234"),
         "Tidemark-Committed": text("The same for the committed table alone, which other engines read.", "0:1200"),
         "Tidemark-Fresh": flag("Whether events that are not committed yet are in the answer. `false`: exactly the committed table."),
