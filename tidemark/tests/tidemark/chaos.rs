@@ -51,6 +51,6 @@ async fn a_long_run_tells_one_story_whatever_breaks() {
 
 /// A variable that is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "a test has no settings; the recipe hands these over")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }

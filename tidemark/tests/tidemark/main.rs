@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, also in its helpers")]
 
+mod as_sent;
 mod chaos;
 mod crash;
 mod duckdb;
