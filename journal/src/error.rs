@@ -75,6 +75,12 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// The server answers, and stores nothing: its disk may be full.
+    #[error("the journal stores nothing now: {reason}")]
+    Refusing {
+        /// What the last publish came to.
+        reason: String,
+    },
     /// Messages that were to be read next are gone; the server was asked for them and has none.
     #[error("stream `{stream}` has a gap: `{expected}` is next, but the first message there is `{found}`")]
     Gap {
@@ -140,7 +146,7 @@ impl Error {
     #[must_use]
     pub const fn remedy(&self) -> Remedy {
         match self {
-            Self::Unavailable { .. } | Self::Rejected { .. } => Remedy::Retry,
+            Self::Unavailable { .. } | Self::Rejected { .. } | Self::Refusing { .. } => Remedy::Retry,
             Self::Gap { .. } => Remedy::Record,
             Self::Truncated { .. } | Self::Recreated { .. } | Self::Deleted { .. } | Self::NoSuchShard { .. } => Remedy::Stop,
         }

@@ -1,7 +1,8 @@
 //! Where queries run: threads and memory of their own.
 //!
-//! A runtime apart from the one that serves HTTP, so that a heavy query never slows the door; one memory pool that all queries
-//! share; a deadline that ends a query with everything it started. A client that goes away ends its query, too.
+//! Runtimes apart from the one that serves HTTP, so that a heavy query never slows the door: one for metrics and one for SQL, so that
+//! a join that computes for seconds between two waits never holds up a metric. One memory pool that all queries share; a deadline
+//! that ends a query with everything it started. A client that goes away ends its query, too.
 
 use std::{future::Future, sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -29,10 +30,40 @@ const STACK_BYTES: usize = 8 << 20;
 /// The syntax tree of a refused statement can be half as deep as its text is long, and is dropped recursively.
 const STACK_BYTES_PER_SQL_BYTE: usize = 128;
 
+/// Whose threads a query runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Questions of our own making, which are short.
+    Metrics,
+    /// Whatever somebody writes.
+    Sql,
+}
+
+struct Lanes {
+    metrics: Runtime,
+    sql: Runtime,
+}
+
+impl Lanes {
+    fn start(threads: usize, stack_bytes: usize) -> std::io::Result<Self> {
+        let lane = |name: &str| {
+            Builder::new_multi_thread().worker_threads(threads).thread_name(name).thread_stack_size(stack_bytes).enable_all().build()
+        };
+        Ok(Self { metrics: lane("metrics")?, sql: lane("sql")? })
+    }
+
+    const fn of(&self, lane: Lane) -> &Runtime {
+        match lane {
+            Lane::Metrics => &self.metrics,
+            Lane::Sql => &self.sql,
+        }
+    }
+}
+
 /// The threads and the memory of all queries.
 pub(crate) struct Engine {
     /// `None` only while it is dropped.
-    runtime: Option<Runtime>,
+    lanes: Option<Lanes>,
     environment: Arc<RuntimeEnv>,
     threads: usize,
     timeout: Duration,
@@ -46,14 +77,13 @@ impl Engine {
             threads => threads,
         };
         let stack_bytes = STACK_BYTES.max(config.max_sql.as_usize().saturating_mul(STACK_BYTES_PER_SQL_BYTE));
-        let runtime =
-            Builder::new_multi_thread().worker_threads(threads).thread_name("query").thread_stack_size(stack_bytes).enable_all().build()?;
+        let lanes = Lanes::start(threads, stack_bytes)?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory.as_usize())))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()?;
         environment.register_object_store(store_url().as_ref(), store);
-        Ok(Self { runtime: Some(runtime), environment, threads, timeout: config.timeout.0 })
+        Ok(Self { lanes: Some(lanes), environment, threads, timeout: config.timeout.0 })
     }
 
     /// What DataFusion needs to know of the memory and the store.
@@ -77,9 +107,9 @@ impl Engine {
     }
 
     /// Starts work on the queries' threads. Dropping the task before it has ended aborts it, and cancels what does not wait.
-    pub(crate) fn spawn<T: Send + 'static>(&self, cancel: Cancel, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        let runtime = self.runtime.as_ref().expect("the runtime is there until the engine is dropped");
-        Task { handle: AbortOnDropHandle::new(runtime.spawn(work)), cancel }
+    pub(crate) fn spawn<T: Send + 'static>(&self, lane: Lane, cancel: Cancel, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        let lanes = self.lanes.as_ref().expect("the lanes are there until the engine is dropped");
+        Task { handle: AbortOnDropHandle::new(lanes.of(lane).spawn(work)), cancel }
     }
 
     /// Runs work on the queries' threads to its end, or ends it after `limit`.
@@ -88,12 +118,13 @@ impl Engine {
     /// Those of the work; [`Error::TimedOut`]; [`Error::Cancelled`].
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
         limit: Duration,
         cancel: Cancel,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let deadline = Deadline::after(limit, cancel.clone());
-        let mut task = self.spawn(cancel, work);
+        let mut task = self.spawn(lane, cancel, work);
         deadline.keep(&mut task.handle).await?.map_err(Error::Panicked)?
     }
 }
@@ -139,8 +170,9 @@ impl<T> Drop for Task<T> {
 /// A runtime may not be dropped on a thread of another one: that would wait there for its threads.
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        if let Some(Lanes { metrics, sql }) = self.lanes.take() {
+            metrics.shutdown_background();
+            sql.shutdown_background();
         }
     }
 }

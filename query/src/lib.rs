@@ -81,7 +81,7 @@ pub struct Config {
     pub max_sql: ByteSize,
     /// Most SQL queries at the same time.
     pub max_queries: usize,
-    /// Threads that run queries; 0 = one for each core.
+    /// Threads that run SQL, and as many for metrics; 0 = one for each core.
     pub threads: usize,
 }
 

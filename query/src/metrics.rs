@@ -16,6 +16,7 @@ use crate::{
     Query,
     cancel::Cancel,
     cut::Cut,
+    engine::Lane,
     error::Error,
     measures::measured,
     reply::{self, X_TRUNCATED},
@@ -39,7 +40,7 @@ async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
     let question = MetricsQuestion::read(&uri, Limits { now: query.now(), max_groups: query.max_rows() })?;
     let limit = query.engine().timeout(None);
     let answered = answer(query.clone(), question, began);
-    let (cut, answer, is_truncated) = query.engine().run(limit, Cancel::default(), answered).await?;
+    let (cut, answer, is_truncated) = query.engine().run(Lane::Metrics, limit, Cancel::default(), answered).await?;
     let mut response = reply::json(&cut, &answer)?;
     response.headers_mut().insert(X_TRUNCATED, reply::flag(is_truncated));
     Ok(response)

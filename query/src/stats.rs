@@ -22,6 +22,7 @@ use crate::{
     Query,
     cancel::Cancel,
     cut::Cut,
+    engine::Lane,
     error::Error,
     measures::measured,
     params::{BadParameter, Params},
@@ -109,7 +110,7 @@ pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response
 async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
     let question = StatsQuestion::read(&uri, query.now())?;
     let limit = query.engine().timeout(None);
-    let (cut, answer) = query.engine().run(limit, Cancel::default(), answer(query.clone(), question)).await?;
+    let (cut, answer) = query.engine().run(Lane::Metrics, limit, Cancel::default(), answer(query.clone(), question)).await?;
     reply::json(&cut, &answer)
 }
 

@@ -16,6 +16,7 @@ mod durability;
 mod open_error;
 mod publish;
 mod reader;
+mod refusals;
 mod server;
 mod stream;
 mod watermark;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use schemas::{Sequence, ShardId};
+use tokio::time::Instant;
 
 use crate::{Bounds, Deliveries, Error, Journal, Message, PublishError, check};
 
@@ -91,7 +93,9 @@ impl Journal for JetStream {
     async fn publish(&self, shard: ShardId, message: Message) -> Result<Sequence, PublishError> {
         check(&message, self.max_payload_bytes())?;
         let stream = self.stream(shard).map_err(|error| PublishError::Refused { reason: error.to_string() })?;
-        publish::publish(&self.server, stream, message, self.publish_timeout).await
+        let outcome = publish::publish(&self.server, stream, message, self.publish_timeout).await;
+        stream.refusals.remember(&outcome, Instant::now());
+        outcome
     }
 
     async fn read(&self, shard: ShardId, after: Sequence) -> Result<Deliveries, Error> {
@@ -107,6 +111,7 @@ impl Journal for JetStream {
     }
 
     async fn health(&self) -> Result<(), Error> {
-        try_join_all(self.streams.iter().map(|stream| stream.same_bounds(&self.server, stream.watermark.seen()))).await.map(drop)
+        try_join_all(self.streams.iter().map(|stream| stream.same_bounds(&self.server, stream.watermark.seen()))).await?;
+        self.streams.iter().try_for_each(Stream::stores)
     }
 }

@@ -12,10 +12,12 @@ use async_nats::jetstream::{
 };
 use schemas::{Sequence, ShardId};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::{
     OpenError, StreamsConfig, adoption,
     config::DUPLICATE_WINDOW,
+    refusals::Refusals,
     server::{CallError, Server, StreamInfo},
     watermark::Watermark,
 };
@@ -35,6 +37,8 @@ pub(super) struct Stream {
     max_bytes: u64,
     /// Clones share it.
     pub(super) watermark: Arc<Watermark>,
+    /// Clones share it.
+    pub(super) refusals: Arc<Refusals>,
 }
 
 impl Stream {
@@ -57,6 +61,7 @@ impl Stream {
             identity: found.created.clone(),
             max_bytes: streams.max_bytes,
             watermark: Arc::new(Watermark::new(Sequence(found.state.last_seq))),
+            refusals: Arc::default(),
         }
     }
 
@@ -64,6 +69,12 @@ impl Stream {
     pub(super) async fn bounds(&self, server: &Server) -> Result<Bounds, Error> {
         let info = server.stream_info(&self.name).await.map_err(|error| error.about(&self.name))?;
         Ok(info.bounds(self.max_bytes))
+    }
+
+    /// An error while it refuses what it is given.
+    pub(super) fn stores(&self) -> Result<(), Error> {
+        let refused = self.refusals.recent(Instant::now()).map(|reason| Error::Refusing { reason });
+        refused.map_or(Ok(()), Err)
     }
 
     /// An error when what comes after `position`, up to `last`, does not begin at once: the leader is asked for the next message.

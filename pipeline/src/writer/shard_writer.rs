@@ -240,14 +240,20 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Reads minutes back from the table, while the commit on its way goes on.
     async fn learn(&mut self, missing: BTreeSet<Minute>) -> Result<(), Error> {
         let reading = Reading::plan(self.base.events().files(), missing, self.state.dedup_room_bytes());
         self.state.expect(reading.minutes());
         let mut keys = pin!(self.writer.history.read(&reading));
-        while let Some(keys) = keys.try_next().await? {
-            self.state.learn(keys);
+        loop {
+            tokio::select! {
+                base = committed(&mut self.commit) => self.finish_commit(base?),
+                next = keys.try_next() => match next? {
+                    Some(keys) => self.state.learn(keys),
+                    None => return Ok(()),
+                },
+            }
         }
-        Ok(())
     }
 
     /// Records messages that are gone and reads on after them; any other error ends the run.

@@ -24,7 +24,7 @@ use crate::{
     Query,
     cancel::Cancel,
     cut::Cut,
-    engine::Deadline,
+    engine::{Deadline, Lane},
     error::Error,
     reply::{self, X_TRUNCATED},
     statements::{Place, QueryId, X_QUERY_ID},
@@ -74,13 +74,13 @@ pub(super) async fn answer(query: Query, request: SqlRequest, query_id: QueryId)
     match request.max_rows {
         Some(max_rows) => {
             let work = document(query.clone(), request, max_rows, place);
-            let (cut, timing, is_truncated, body) = query.engine().run(limit, cancel, work).await?;
+            let (cut, timing, is_truncated, body) = query.engine().run(Lane::Sql, limit, cancel, work).await?;
             Ok(Head { query_id, format, cut, timing, is_truncated }.with(Body::from(body)))
         }
         None => {
             let deadline = Deadline::after(limit, cancel.clone());
             let work = first_chunk(query.clone(), request, place);
-            let (running, first) = query.engine().run(limit, cancel, work).await?;
+            let (running, first) = query.engine().run(Lane::Sql, limit, cancel, work).await?;
             let head = Head { query_id: query_id.clone(), format, cut: running.cut.clone(), timing: running.timing, is_truncated: false };
             Ok(head.with(rest(&query, running, first, deadline, query_id)))
         }
@@ -177,7 +177,7 @@ async fn first_chunk(query: Query, request: SqlRequest, place: Place) -> Result<
 fn rest(query: &Query, running: Running, first: Vec<Bytes>, deadline: Deadline, query_id: QueryId) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let of_task = deadline.clone();
-    let task = query.engine().spawn(running.cancel.clone(), async move {
+    let task = query.engine().spawn(Lane::Sql, running.cancel.clone(), async move {
         if let Err(error) = of_task.keep(running.send(&sender)).await.and_then(|sent| sent) {
             tracing::warn!(query_id = query_id.as_str(), error = &error as &dyn std::error::Error, "an answer broke off");
             // Nobody to tell when the client has gone away.

@@ -31,7 +31,7 @@ impl RecordedGap {
     }
 }
 
-/// Every record of a shard, in order. A file that cannot be read is named elsewhere.
+/// Every record of a shard, in order. A file that cannot be read, or is of another table, is named elsewhere.
 pub(super) async fn recorded(quarantine: &Pinned, shard: ShardId) -> Vec<RecordedGap> {
     let mut found = Vec::new();
     for file in quarantine.snapshot.files() {
@@ -46,9 +46,10 @@ pub(super) async fn recorded(quarantine: &Pinned, shard: ShardId) -> Vec<Recorde
 }
 
 fn of_batch(batch: &RecordBatch, shard: ShardId) -> Vec<RecordedGap> {
-    let column = |name: &str| batch.column_by_name(name).expect("a column that was asked for");
-    let (codes, messages) = (column("code").as_string::<i32>(), column("message").as_string::<i32>());
-    let shards = column("_shard").as_primitive::<Int32Type>().values();
+    let texts = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    let shards = batch.column_by_name("_shard").and_then(|column| column.as_primitive_opt::<Int32Type>());
+    let (Some(codes), Some(messages), Some(shards)) = (texts("code"), texts("message"), shards) else { return Vec::new() };
+    let shards = shards.values();
     let mine = (0..batch.num_rows()).filter(|row| shards[*row] == i32::from(shard.0));
     mine.filter_map(|row| RecordedGap::of(codes.value(row), messages.value(row))).collect()
 }

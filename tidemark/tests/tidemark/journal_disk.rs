@@ -198,9 +198,12 @@ async fn a_full_disk_of_the_journal_is_503_and_loses_nothing() {
     let filler = disk.fill();
     senders.run(|| true).await;
     assert!(senders.refused.get() >= SENDERS as u64, "every sender met the full disk");
+    let readiness = async || reqwest::get(format!("{}/readyz", tidemark.url)).await.unwrap().status().as_u16();
+    until("the readiness to be red", Duration::from_secs(10), async || (readiness().await == 503).then_some(())).await;
 
     std::fs::remove_file(filler).unwrap();
     nats.restart().await;
     until("the door to open again", Duration::from_secs(10), async || (senders.send().await == 202).then_some(())).await;
+    until("the readiness to be green", Duration::from_secs(30), async || (readiness().await == 200).then_some(())).await;
     assert_eq!(senders.lost().await, 0, "of {}", senders.acknowledged.borrow().len());
 }

@@ -127,7 +127,6 @@ async fn fills_and_drains(s3: Option<&S3Server>) {
     until("readiness to name the full journal and the store", ANSWER, is_red).await;
     // What was committed before has been released meanwhile, because the journal is full; the rest may not.
     sender.until_refused().await;
-    assert_eq!(sender.send().await.0, 503, "and it stays so");
 
     store.back();
     until("the door to open again", Duration::from_secs(60), async || (sender.send().await.0 == 202).then_some(())).await;

@@ -245,9 +245,9 @@ async fn two_rows_that_are_one_event_are_refused() {
     let nats = NatsServer::start().await;
     let mut tidemark = Tidemark::start(&nats).await;
     let event = |name: &str, user: u32, at: &str| format!(r#"{{"event_name":"{name}","user_id":"{user}","timestamp":"{at}"}}"#);
-    let last_of_an_hour = "2026-11-20T08:59:59.999999Z";
-    let (same_hour, next_hour) = (event("a", 2, "2026-11-20T08:00:00Z"), event("a", 3, "2026-11-20T09:00:00Z"));
-    publish(&nats, [event("a", 1, last_of_an_hour), event("b", 1, last_of_an_hour), same_hour, next_hour]).await;
+    let last_of_a_minute = "2026-11-20T08:59:59.999999Z";
+    let (same_minute, next_minute) = (event("a", 2, "2026-11-20T08:59:00Z"), event("a", 3, "2026-11-20T09:00:00Z"));
+    publish(&nats, [event("a", 1, last_of_a_minute), event("b", 1, last_of_a_minute), same_minute, next_minute]).await;
     until_it_says(&tidemark, "SELECT count(*) FROM events", "4").await;
     assert!(tidemark.terminate().await);
     good(&tidemark.command(&["verify"]).output().unwrap());

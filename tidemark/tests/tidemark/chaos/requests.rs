@@ -123,19 +123,13 @@ pub(crate) struct Requests {
     seed: u64,
     started_ms: i64,
     interval_us: u64,
-    are_some_late: bool,
 }
 
 impl Requests {
     /// For so many events in a second, the first of them at `started_ms` since 1970.
     pub(crate) fn new(seed: u64, started_ms: i64, events_per_second: u32) -> Self {
         let interval_us = EVENTS_PER_REQUEST * 1e6 / f64::from(events_per_second);
-        Self { seed, started_ms, interval_us: interval_us as u64, are_some_late: true }
-    }
-
-    /// The same, with no event that comes late.
-    pub(crate) fn on_time(self) -> Self {
-        Self { are_some_late: false, ..self }
+        Self { seed, started_ms, interval_us: interval_us as u64 }
     }
 
     /// When a request is due, in microseconds after the start.
@@ -185,7 +179,6 @@ impl Requests {
         let due_ms = i64::try_from(self.due_us(origin) / 1000).expect("a run is shorter than 2^63 ms");
         let late_ms = match random.random_range(0..100) {
             0..85 => 0,
-            _ if !self.are_some_late => 0,
             85..95 => random.random_range(0..6 * HOUR_MS),
             _ => random.random_range(0..72 * HOUR_MS),
         };

@@ -58,7 +58,7 @@ pub(crate) async fn run(plan: &Plan) {
 async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Duration, Sightings) {
     let (is_calm, is_sent, is_finished, is_over) = (Cell::new(true), Cell::new(false), Cell::new(false), Cell::new(false));
     let requests = Requests::new(plan.seed, Clock::system().now().timestamp_millis(), plan.events_per_second);
-    let requests = if plan.is_soon_back { requests.on_time() } else { requests };
+
     let load = Load { client: &fleet.client, url: &fleet.ingest_url, requests, ledger };
     let watcher = Watcher { client: &fleet.client, url: &fleet.query_url, ledger };
     let story = async {
