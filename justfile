@@ -81,7 +81,7 @@ build: claim
 test: tools static claim
     cargo test --locked --workspace
 
-# Break everything while events flow, then prove that none is lost or doubled: just chaos 7 5 (seed, minutes)
+# Break everything while events flow, then prove that none is lost or doubled: just chaos 7 5 (seed, minutes; 0 for a short run)
 [group('develop')]
 [no-exit-message]
 chaos seed="" minutes="1": tools claim

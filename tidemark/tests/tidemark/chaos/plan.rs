@@ -33,6 +33,13 @@ pub(crate) struct Setting {
     pub(crate) shards: u16,
 }
 
+impl Setting {
+    fn drawn(seed: u64) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed);
+        Self { is_on_s3: random.random_bool(0.7), is_together: random.random_bool(0.3), shards: random.random_range(1..=2) }
+    }
+}
+
 /// Faults of one part.
 #[derive(Clone, Debug)]
 pub(crate) struct Deck(Vec<Fault>);
@@ -127,14 +134,17 @@ impl Plan {
         Self { decks: vec![deck], events_per_second: 2000, is_soon_back: true, ..Self::new(seed, setting, Duration::from_millis(2500)) }
     }
 
-    /// Everything, for so long.
+    /// A [`slice`](Self::slice) somewhere, as the seed says.
+    pub(crate) fn short(seed: u64) -> Self {
+        Self::slice(seed, Setting::drawn(seed))
+    }
+
+    /// Everything, for so long. Nothing is due to leave the journal at a time that is known here, so that point is left to [`crashes`](Self::crashes).
     pub(crate) fn long(seed: u64, length: Duration) -> Self {
-        let mut random = SmallRng::seed_from_u64(seed);
-        let setting =
-            Setting { is_on_s3: random.random_bool(0.7), is_together: random.random_bool(0.3), shards: random.random_range(1..=2) };
+        let setting = Setting::drawn(seed);
         let mut decks = decks(setting, &ALL_COMMITS);
         let pipeline = decks.iter_mut().find(|deck| deck.0.contains(&Fault::Fence)).expect("one deck breaks the pipeline");
-        pipeline.0.extend(POINTS.map(Fault::DieAt));
+        pipeline.0.extend(POINTS.into_iter().filter(|point| *point != BEFORE_RELEASE).map(Fault::DieAt));
         Self { length, decks, ..Self::new(seed, setting, Duration::from_secs(12)) }
     }
 
