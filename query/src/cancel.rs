@@ -35,7 +35,8 @@ impl Cancel {
         self.0.cancel();
     }
 
-    fn is_given(&self) -> bool {
+    /// Whether it is over.
+    pub(crate) fn is_given(&self) -> bool {
         self.0.is_cancelled()
     }
 

@@ -106,7 +106,7 @@ pub(crate) fn cancel_sql(_: &mut SchemaGenerator) -> Value {
     json!({
         "operationId": "cancelSql",
         "summary": "End a running SQL query",
-        "description": "The id is in the header `X-Query-Id` of the answer; a client that sends this header with its request chooses it.",
+        "description": "The id is in the header `X-Query-Id` of the answer; a client that sends this header with its request chooses it. Where keys are on, only the key that started a query ends it.",
         "parameters": [{
             "name": "query_id", "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}, "example": "report-1",
         }],

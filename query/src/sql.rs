@@ -5,12 +5,13 @@
 //! the way is told by [`fault`], with line, column and a hint.
 
 use axum::{
+    Extension,
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
-use service::problem::Problem;
+use service::{keys::Caller, problem::Problem};
 
 use self::request::{Limits, SqlRequest};
 use crate::{Query, error::Error, measures::measured, statements::QueryId};
@@ -36,32 +37,42 @@ pub(crate) const MAX_PARAMETERS_BYTES: usize = 1 << 20;
 pub(crate) async fn post(
     State(query): State<Query>,
     uri: Uri,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
     let respond = async {
         let body = body.map_err(|rejection| BadStatement::body(&rejection))?;
         let request = SqlRequest::read_post(&uri, &headers, &body, limits(&query))?;
-        answer::answer(query, request, QueryId::of(&headers)?).await
+        answer::answer(query, request, QueryId::of(&headers, caller.as_deref())?).await
     };
     measured("sql", respond).await
 }
 
 /// `GET /sql?q=`.
-pub(crate) async fn get(State(query): State<Query>, uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
+pub(crate) async fn get(
+    State(query): State<Query>,
+    uri: Uri,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let respond = async {
         let request = SqlRequest::read_get(&uri, &headers, limits(&query))?;
-        answer::answer(query, request, QueryId::of(&headers)?).await
+        answer::answer(query, request, QueryId::of(&headers, caller.as_deref())?).await
     };
     measured("sql", respond).await
 }
 
 /// `DELETE /sql/{query_id}`.
-pub(crate) async fn cancel(State(query): State<Query>, Path(query_id): Path<String>) -> Result<StatusCode, Problem> {
-    if query.statements().cancel(&QueryId::named(query_id)) {
+pub(crate) async fn cancel(
+    State(query): State<Query>,
+    caller: Option<Extension<Caller>>,
+    Path(query_id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    if query.statements().cancel(&QueryId::named(query_id, caller.as_deref())) {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let detail = "no query of this id is running; it may have ended, or run in another process";
+    let detail = "no query of this id and key is running; it may have ended, or run in another process";
     Err(Problem::new(StatusCode::NOT_FOUND, "no_such_query", detail))
 }
 
