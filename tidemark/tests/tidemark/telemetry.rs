@@ -41,7 +41,7 @@ async fn the_table_of_metrics_is_what_a_running_server_shows() {
     assert_eq!(reqwest::get(format!("{}/metrics", tidemark.url)).await.unwrap().status(), 200);
     let (shown, text) = until("a commit to be measured", SOON, async || {
         let shown = exposed(&tidemark).await;
-        shown.0.contains_key("tidemark_pipeline_commit_rows").then_some(shown)
+        shown.0.contains_key("tidemark_pipeline_commit_duration_seconds").then_some(shown)
     })
     .await;
     for (name, kind) in &shown {
