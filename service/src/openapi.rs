@@ -119,7 +119,6 @@ impl Description {
     }
 
     /// `GET /openapi.json`, `GET /openapi.yaml`, and Swagger UI at `/docs`, and the description with these.
-    #[must_use]
     pub fn router(self) -> (Router, Self) {
         pages::router(self)
     }

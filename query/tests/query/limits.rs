@@ -63,10 +63,8 @@ async fn a_function_never_makes_more_than_memory_can_hold() {
     app.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_more_queries_run_than_are_allowed_and_one_ends_when_it_is_cancelled() {
-    let (app, rows) = TestApp::seeded_with(Config { max_queries: 1, ..config() }).await;
-    let endless = tokio::spawn(app.post("/sql", ENDLESS).header("x-query-id", "mine").send());
+/// While the query `mine` has the only place: others are refused, metrics are not; then it is cancelled.
+async fn refused_until_cancelled(app: &TestApp) {
     let refused = testkit::until("the only place is taken", Duration::from_secs(20), || async {
         let response = app.post("/sql", "SELECT 1").send().await.unwrap();
         (response.status() == 429).then_some(response)
@@ -79,7 +77,14 @@ async fn no_more_queries_run_than_are_allowed_and_one_ends_when_it_is_cancelled(
     let (status, problem) = problem_of(app.delete("/sql/yours").send().await.unwrap()).await;
     assert_eq!((status, problem["code"].as_str()), (404, Some("no_such_query")));
     assert_eq!(app.delete("/sql/mine").send().await.unwrap().status(), 204);
-    let (status, problem) = problem_of(endless.await.unwrap().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_queries_run_than_are_allowed_and_one_ends_when_it_is_cancelled() {
+    let (app, rows) = TestApp::seeded_with(Config { max_queries: 1, ..config() }).await;
+    let endless = app.post("/sql", ENDLESS).header("x-query-id", "mine").send();
+    let (endless, ()) = tokio::join!(endless, refused_until_cancelled(&app));
+    let (status, problem) = problem_of(endless.unwrap()).await;
     assert_eq!((status, problem["code"].as_str()), (422, Some("query_cancelled")));
     let is_free = || async { (app.post("/sql", "SELECT 1").send().await.unwrap().status() == 200).then_some(()) };
     testkit::until("its place to be free, once its threads have noticed", Duration::from_secs(20), is_free).await;
