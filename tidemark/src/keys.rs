@@ -67,7 +67,12 @@ fn new(options: NewOptions, file: &KeyFile) -> anyhow::Result<()> {
     let new = NewKey { name, scopes: scope, lifetime: expires_in.map(|interval| interval.0), limits };
     let (key, record) = file.add(new, Clock::system().now())?;
     print(key.expose())?;
-    eprintln!("This key is shown only now. Its scopes are {}, its id is {}, its record is in {}.", record.scopes, record.id, file.path().display());
+    eprintln!(
+        "This key is shown only now. Its scopes are {}, its id is {}, its record is in {}.",
+        record.scopes,
+        record.id,
+        file.path().display()
+    );
     Ok(())
 }
 
