@@ -32,12 +32,12 @@ async fn three_processes_on_s3_tell_one_story_whatever_breaks() {
 }
 
 #[tokio::test]
-async fn every_crash_leaves_one_story_and_takes_seconds_on_a_folder() {
+async fn every_crash_leaves_one_story_and_needs_no_hand_on_a_folder() {
     run::run(&Plan::crashes(3, Setting { is_on_s3: false, is_together: false, shards: 1 })).await;
 }
 
 #[tokio::test]
-async fn every_crash_leaves_one_story_and_takes_seconds_on_s3() {
+async fn every_crash_leaves_one_story_and_needs_no_hand_on_s3() {
     run::run(&Plan::crashes(4, Setting { is_on_s3: true, is_together: false, shards: 1 })).await;
 }
 

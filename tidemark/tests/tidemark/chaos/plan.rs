@@ -18,8 +18,8 @@ pub(crate) struct Plan {
     pub(crate) events_per_second: u32,
     /// The longest that one fault lasts.
     longest: Duration,
-    /// Whether everything must work again within [`SOON`] after a kill: where no other fault comes in between.
-    pub(crate) is_soon_back: bool,
+    /// Whether it is measured how soon everything works again after a kill: where no other fault comes in between.
+    pub(crate) is_timed: bool,
     pub(crate) decks: Vec<Deck>,
 }
 
@@ -93,10 +93,6 @@ pub(crate) struct Step {
     pub(crate) lasts: Duration,
 }
 
-/// From the start of a killed part until a new event is acknowledged and counted.
-pub(crate) const SOON: Duration = Duration::from_secs(5);
-/// The same on S3, where a start asks the store many times: up to 4.7 s on two cores that had other work as well.
-pub(crate) const SOON_ON_S3: Duration = Duration::from_secs(10);
 /// The points of a commit, in the order in which a batch meets them.
 const POINTS: [&str; 6] =
     ["before-files", "quarantine-written", "quarantine-committed", "events-written", "events-committed", BEFORE_RELEASE];
@@ -131,7 +127,7 @@ impl Plan {
     pub(crate) fn crashes(seed: u64, setting: Setting) -> Self {
         let kills = [Fault::Kill(Part::Ingest), Fault::Kill(Part::Pipeline), Fault::Kill(Part::Query), Fault::KillNats];
         let deck = Deck(kills.into_iter().chain(POINTS.map(Fault::DieAt)).collect());
-        Self { decks: vec![deck], events_per_second: 2000, is_soon_back: true, ..Self::new(seed, setting, Duration::from_millis(2500)) }
+        Self { decks: vec![deck], events_per_second: 2000, is_timed: true, ..Self::new(seed, setting, Duration::from_millis(2500)) }
     }
 
     /// A [`slice`](Self::slice) somewhere, as the seed says.
@@ -149,7 +145,7 @@ impl Plan {
     }
 
     fn new(seed: u64, setting: Setting, longest: Duration) -> Self {
-        Self { seed, length: Duration::ZERO, setting, events_per_second: 5000, longest, is_soon_back: false, decks: Vec::new() }
+        Self { seed, length: Duration::ZERO, setting, events_per_second: 5000, longest, is_timed: false, decks: Vec::new() }
     }
 
     /// One game of a deck; `game` counts from 0.
