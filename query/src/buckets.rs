@@ -2,13 +2,11 @@
 //!
 //! A bucket is named by its first instant in UTC microseconds. Minutes and hours are cut at the offset in force, so an hour
 //! that a clock change repeats is two buckets; days, weeks (from Monday) and months are cut by the local date, so a day
-//! has 23, 24 or 25 hours. Everything is floor division, also before 1970. One function decides for the rows of a query
-//! and for the empty buckets that `fill=zero` adds.
+//! has 23, 24 or 25 hours. Everything is floor division, also before 1970. The same code decides for rows, for the hours
+//! of summaries and for the empty buckets that `fill=zero` adds.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset, SecondsFormat, TimeDelta, TimeZone, Utc};
 use datafusion::arrow::array::timezone::Tz;
-
-pub(crate) use function::time_bucket;
 
 const US_PER_SECOND: i64 = 1_000_000;
 const US_PER_MINUTE: i64 = 60 * US_PER_SECOND;
@@ -143,7 +141,7 @@ impl Buckets {
     }
 
     /// The bucket that follows the one that begins at `start`.
-    fn after(self, start: i64) -> i64 {
+    pub(crate) fn after(self, start: i64) -> i64 {
         let date = self.first_date(start);
         match self.unit {
             Unit::Minute => self.start_of(start + US_PER_MINUTE),
@@ -175,8 +173,6 @@ fn naive(us: i64) -> NaiveDateTime {
 const fn floor(us: i64, step: i64) -> i64 {
     us.div_euclid(step) * step
 }
-
-mod function;
 
 #[cfg(test)]
 mod tests;

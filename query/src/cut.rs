@@ -71,6 +71,11 @@ impl Lake {
         Ok(Self { events, quarantine, tails, newest: Mutex::new(None) })
     }
 
+    /// The table of the events.
+    pub(crate) fn events(&self) -> &Table {
+        &self.events
+    }
+
     /// The newest cut. Those who ask at the same time share one look: the one that began after they asked.
     pub(crate) async fn pin(&self) -> Result<Cut, table::Error> {
         let asked = Instant::now();

@@ -14,6 +14,7 @@ use datafusion::{
     },
     object_store::ObjectStore,
 };
+use thread_priority::ThreadPriority;
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, timeout_at},
@@ -39,6 +40,12 @@ pub(crate) enum Lane {
     Sql,
 }
 
+/// SQL gets what the threads that serve the door, write the table and count metrics leave of the processor.
+fn yield_to_others() {
+    let outcome = thread_priority::set_current_thread_priority(ThreadPriority::Min);
+    outcome.unwrap_or_else(|error| tracing::warn!(?error, "SQL runs with the priority of everything else"));
+}
+
 struct Lanes {
     metrics: Runtime,
     sql: Runtime,
@@ -46,10 +53,12 @@ struct Lanes {
 
 impl Lanes {
     fn start(threads: usize, stack_bytes: usize) -> std::io::Result<Self> {
-        let lane = |name: &str| {
-            Builder::new_multi_thread().worker_threads(threads).thread_name(name).thread_stack_size(stack_bytes).enable_all().build()
+        let lane = |name: &str, on_start: fn()| {
+            let mut lane = Builder::new_multi_thread();
+            lane.worker_threads(threads).thread_name(name).thread_stack_size(stack_bytes).on_thread_start(on_start);
+            lane.enable_all().build()
         };
-        Ok(Self { metrics: lane("metrics")?, sql: lane("sql")? })
+        Ok(Self { metrics: lane("metrics", || {})?, sql: lane("sql", yield_to_others)? })
     }
 
     const fn of(&self, lane: Lane) -> &Runtime {

@@ -51,6 +51,7 @@ use crate::{
     cut::{Cut, Lake, PinError},
     engine::Engine,
     error::Error,
+    metrics::FileTallies,
     session::Sessions,
     statements::Statements,
 };
@@ -73,6 +74,8 @@ pub struct Config {
     pub pipeline_key: Secret,
     /// The memory that all running queries share.
     pub memory: ByteSize,
+    /// The memory in which counts of files are kept for the next question of `/metrics`.
+    pub cache: ByteSize,
     /// The longest that one query may run.
     pub timeout: Interval,
     /// Most rows or groups of an answer that is not a stream.
@@ -116,6 +119,7 @@ pub struct Query(Arc<Shared>);
 
 struct Shared {
     lake: Lake,
+    tallies: Arc<FileTallies>,
     sessions: Sessions,
     engine: Engine,
     statements: Arc<Statements>,
@@ -136,10 +140,11 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
     let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;
     let sessions =
         Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
+    let tallies = Arc::new(FileTallies::new(lake.events().clone(), config.cache.0, Arc::clone(engine.memory())));
     tables.up();
     let (max_rows, max_sql_bytes) = (config.max_rows, config.max_sql.as_usize());
     let statements = Statements::new(config.max_queries);
-    Ok(Query(Arc::new(Shared { lake, sessions, engine, statements, clock: parts.clock, tables, max_rows, max_sql_bytes })))
+    Ok(Query(Arc::new(Shared { lake, tallies, sessions, engine, statements, clock: parts.clock, tables, max_rows, max_sql_bytes })))
 }
 
 /// The routes, each with what clients are told about it.
@@ -192,6 +197,10 @@ impl Query {
 
     fn sessions(&self) -> &Sessions {
         &self.0.sessions
+    }
+
+    fn tallies(&self) -> &Arc<FileTallies> {
+        &self.0.tallies
     }
 
     fn engine(&self) -> &Engine {

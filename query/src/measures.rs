@@ -7,8 +7,15 @@ use service::telemetry::Metric;
 
 use crate::error::Error;
 
-pub(crate) const METRICS: [Metric; 1] =
-    [Metric::Histogram("tidemark_query_duration_seconds", "From a question to the head of its answer, by kind and result.")];
+pub(crate) const METRICS: [Metric; 2] = [
+    Metric::Histogram("tidemark_query_duration_seconds", "From a question to the head of its answer, by kind and result."),
+    Metric::Counter("tidemark_query_files_total", "Files that metrics were counted in, by where the counts came from."),
+];
+
+/// A file was counted: from what was `kept`, from its `summary`, or from its `rows`.
+pub(crate) fn file(source: &'static str) {
+    metrics::counter!("tidemark_query_files_total", "source" => source).increment(1);
+}
 
 /// Answers, and measures how long that took and what came of it.
 pub(crate) async fn measured(kind: &'static str, answer: impl Future<Output = Result<Response, Error>>) -> Result<Response, Error> {

@@ -1,15 +1,20 @@
 //! `GET /metrics`: totals and unique users over a time range, filtered and grouped.
 //!
-//! [`question`] reads the parameters into a [`MetricsQuestion`]; [`plan`] turns it into DataFusion plans, built from
-//! expressions and never from text; [`answer`] puts the rows into the shape of the contract.
+//! ```text
+//! parameters -> question -> shape -+-> tail: rows ----------------------------------------+
+//!                                  +-> each file: kept | summary and edges | rows -------+-> sum -> answer
+//! ```
+//!
+//! [`question`] reads the parameters; what it asks of every row is its [`shape`]. [`files`] counts each file once, from its summary
+//! where that tells enough, else from its [`rows`]; [`sum`] adds these and the tail; [`answer`] puts them into the shape of the
+//! contract. [`tally`] holds counts, [`users`] the sets of users in them.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{extract::State, http::Uri, response::Response};
-use futures::try_join;
 
 use self::{
-    answer::{Measured, arrange},
+    answer::arrange,
     question::{Limits, MetricsQuestion},
 };
 use crate::{
@@ -23,12 +28,23 @@ use crate::{
 };
 
 mod answer;
-mod plan;
+mod files;
 mod question;
+mod rows;
+mod shape;
+mod sum;
+mod tally;
+mod users;
 
-pub(crate) use self::answer::MetricsAnswer;
 #[cfg(test)]
 pub(crate) use self::question::{DIMENSIONS, PARAMETERS};
+pub(crate) use self::{
+    answer::{Key, Measured, MetricsAnswer},
+    files::FileTallies,
+    question::{Dimension, Filters, Uniques},
+    shape::Shape,
+    sum::count,
+};
 
 /// The route.
 pub(crate) async fn get(State(query): State<Query>, uri: Uri) -> Result<Response, Error> {
@@ -48,22 +64,11 @@ async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
 
 async fn answer(query: Query, question: MetricsQuestion, began: Instant) -> Result<(Cut, MetricsAnswer, bool), Error> {
     let cut = query.pin_at_least(&question.at_least).await?;
-    let (totals, groups) = try_join!(totals(&query, &cut, &question), groups(&query, &cut, &question))?;
+    let shape = Arc::new(Shape::of(&question));
+    let range_us = (question.from.0, question.to.0);
+    let (totals, groups) = count(query.tallies(), &cut, &shape, range_us).await?;
     let (groups, is_truncated) = arrange(groups, &question)?;
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let answer = MetricsAnswer::new(&question, &cut, &totals, &groups, took_ms);
     Ok((cut, answer, is_truncated))
-}
-
-async fn totals(query: &Query, cut: &Cut, question: &MetricsQuestion) -> Result<Measured, Error> {
-    let rows = plan::totals(query.sessions().events(cut)?, question)?.collect().await?;
-    Ok(Measured::read(&rows, 0).pop().unwrap_or_default())
-}
-
-async fn groups(query: &Query, cut: &Cut, question: &MetricsQuestion) -> Result<Vec<Measured>, Error> {
-    if question.group_by.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = plan::groups(query.sessions().events(cut)?, question)?.collect().await?;
-    Ok(Measured::read(&rows, question.group_by.len()))
 }

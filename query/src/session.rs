@@ -17,7 +17,6 @@ use datafusion::{
         TableProvider,
     },
     common::Result,
-    dataframe::DataFrame,
     datasource::{ViewTable, provider_as_source},
     execution::{SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext, runtime_env::RuntimeEnv},
     functions_aggregate::expr_fn::{count, max, min},
@@ -68,11 +67,6 @@ impl Sessions {
         datafusion_functions_json::register_all(&mut template)?;
         bounded::register_all(&mut template)?;
         Ok(Self { template, rule })
-    }
-
-    /// The events of a cut, column by column as they are stored.
-    pub(crate) fn events(&self, cut: &Cut) -> Result<DataFrame> {
-        Ok(DataFrame::new(SessionContext::new_with_state(self.template.clone()).state(), stored_events(cut)?))
     }
 
     /// A session in which the tables and views of a cut have their names, until the query is cancelled.

@@ -1,21 +1,10 @@
 //! `GET /stats`: the page views of a site on one UTC day, its users and its most viewed paths.
 
+use std::{cmp::Reverse, sync::Arc};
+
 use axum::{extract::State, http::Uri, response::Response};
-use datafusion::{
-    arrow::{
-        array::AsArray,
-        datatypes::{DataType, Int64Type},
-    },
-    common::{Result as PlanResult, ScalarValue},
-    dataframe::DataFrame,
-    functions::expr_fn::coalesce,
-    functions_aggregate::expr_fn::{count, sum},
-    logical_expr::{Expr, cast},
-    prelude::{ident, lit},
-};
-use futures::try_join;
 use schemars::JsonSchema;
-use schemas::{EventDate, Position, Timestamp, tables::EVENT_DATE};
+use schemas::{EventDate, Position, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -25,13 +14,13 @@ use crate::{
     engine::Lane,
     error::Error,
     measures::measured,
+    metrics::{Dimension, Filters, Key, Measured, Shape, Uniques, count},
     params::{BadParameter, Params},
     reply,
 };
 
 /// The parameters of the route.
 pub(crate) const PARAMETERS: [&str; 5] = ["site_id", "date", "top", "event_type", "at_least"];
-const VIEWS: &str = "views";
 /// What counts as a view, unless the client says otherwise.
 const PAGE_VIEW: &str = "page_view";
 /// The value of `event_type` that counts every event.
@@ -63,10 +52,15 @@ impl StatsQuestion {
         })
     }
 
-    fn predicate(&self) -> Expr {
-        let day = ident(EVENT_DATE).eq(lit(ScalarValue::Date32(Some(self.date.0))));
-        let of_site = day.and(ident("site_id").eq(lit(self.site_id.as_str())));
-        self.event_type.iter().fold(of_site, |all, event_type| all.and(ident("event_name").eq(lit(event_type.as_str()))))
+    fn shape(&self) -> Shape {
+        let event_type = self.event_type.iter().map(|event_type| ("event_name", event_type.clone()));
+        let equal = [("site_id", self.site_id.clone())].into_iter().chain(event_type).collect();
+        Shape::in_utc(Filters { equal, tag: None }, vec![Dimension::Column("path")], Uniques::Exact)
+    }
+
+    /// The first and the last instant of the day.
+    const fn range_us(&self) -> (i64, i64) {
+        (self.date.start().0, EventDate(self.date.0 + 1).start().0 - 1)
     }
 }
 
@@ -86,9 +80,9 @@ pub(crate) struct StatsAnswer {
     /// The UTC day.
     date: String,
     /// Views.
-    total_views: i64,
+    total_views: u64,
     /// Different users.
-    unique_users: i64,
+    unique_users: u64,
     /// The most viewed paths, the first one most.
     top_paths: Vec<PathViews>,
 }
@@ -99,7 +93,7 @@ struct PathViews {
     /// The path.
     path: String,
     /// How often it was viewed.
-    views: i64,
+    views: u64,
 }
 
 /// The route.
@@ -116,37 +110,28 @@ async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
 
 async fn answer(query: Query, question: StatsQuestion) -> Result<(Cut, StatsAnswer), Error> {
     let cut = query.pin_at_least(&question.at_least).await?;
-    let events = || query.sessions().events(&cut)?.filter(question.predicate());
-    let totals = totals(events()?)?.collect();
-    let top_paths = top_paths(events()?, question.top)?.collect();
-    let (totals, paths) = try_join!(totals, top_paths)?;
-    let number =
-        |name: &str| totals[0].column_by_name(name).expect("the plan has one row of both counts").as_primitive::<Int64Type>().value(0);
-    let views = |batch: &datafusion::arrow::array::RecordBatch| {
-        let (paths, views) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
-        (0..batch.num_rows()).map(|row| PathViews { path: paths.value(row).to_owned(), views: views.value(row) }).collect::<Vec<_>>()
-    };
+    let shape = Arc::new(question.shape());
+    let (totals, paths) = count(query.tallies(), &cut, &shape, question.range_us()).await?;
     let answer = StatsAnswer {
         date: question.date.to_string(),
-        total_views: number(VIEWS),
-        unique_users: number("users"),
-        top_paths: paths.iter().flat_map(views).collect(),
+        total_views: totals.total,
+        unique_users: totals.unique,
+        top_paths: top_paths(paths, question.top),
         site_id: question.site_id,
     };
     Ok((cut, answer))
 }
 
-/// One row: views and users, the users by grouping as in [`crate::metrics`].
-fn totals(events: DataFrame) -> PlanResult<DataFrame> {
-    let by_user = events.aggregate(vec![ident("user_id")], vec![count(lit(1)).alias(VIEWS)])?;
-    let totals = by_user.aggregate(Vec::new(), vec![sum(ident(VIEWS)).alias(VIEWS), count(ident("user_id")).alias("users")])?;
-    totals.select([coalesce(vec![cast(ident(VIEWS), DataType::Int64), lit(0_i64)]).alias(VIEWS), ident("users")])
-}
-
-/// Path and views, the most viewed first. An event without a path counts as a view but has no place here.
-fn top_paths(events: DataFrame, top: usize) -> PlanResult<DataFrame> {
-    let by_path = events.filter(ident("path").is_not_null())?.aggregate(vec![ident("path")], vec![count(lit(1)).alias(VIEWS)])?;
-    by_path.sort(vec![ident(VIEWS).sort(false, false), ident("path").sort(true, false)])?.limit(0, Some(top))
+/// The most viewed first. An event without a path counts as a view but has no place here.
+fn top_paths(groups: Vec<Measured>, top: usize) -> Vec<PathViews> {
+    let of_path = |group: Measured| match group.keys.into_iter().next() {
+        Some(Key::Text(Some(path))) => Some(PathViews { path, views: group.total }),
+        _ => None,
+    };
+    let mut paths: Vec<PathViews> = groups.into_iter().filter_map(of_path).collect();
+    paths.sort_unstable_by(|a, b| (Reverse(a.views), &a.path).cmp(&(Reverse(b.views), &b.path)));
+    paths.truncate(top);
+    paths
 }
 
 #[cfg(test)]

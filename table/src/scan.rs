@@ -1,9 +1,12 @@
-//! Rows of one data file, for those who need a few columns of known files: deduplication, verification.
-//! Questions go through DataFusion in `query` instead.
+//! Rows of one data file, for those who need a few columns of known files: deduplication, verification, metrics.
+//! SQL goes through DataFusion in `query` instead.
 
 use std::{ops::Range, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Schema, SchemaRef},
+};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
@@ -17,7 +20,10 @@ use parquet::{
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 
-use crate::{DataFile, Error, Table};
+use crate::{
+    Cell, DataFile, Error, Level, Table,
+    summary::{self, Directory},
+};
 
 mod pages;
 
@@ -27,33 +33,80 @@ const FOOTER_BYTES: usize = 64 * 1024;
 
 type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
 
+/// Which rows of a file are wanted, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scan<'a> {
+    /// The columns; the partition column is in no file.
+    pub columns: &'a [&'a str],
+    /// Event times in microseconds, both ends included, apart and in order. Pages that have no such row are skipped, the others come
+    /// whole.
+    pub ranges_us: Option<&'a [(i64, i64)]>,
+    /// Pages without this event name are skipped, the others come whole.
+    pub event_name: Option<&'a str>,
+    /// How texts come.
+    pub texts: Texts,
+}
+
+/// How columns of text come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Texts {
+    /// One by one.
+    #[default]
+    Plain,
+    /// As numbers into a dictionary, as Parquet mostly stores them: each value is looked at once, not once a row.
+    Dictionary,
+}
+
 impl Table {
-    /// The rows of a data file in the columns of these names, as they are stored: without the partition column.
+    /// Rows of a data file, as they are stored.
     ///
     /// # Errors
     /// When the store fails, or the file is no Parquet file.
-    pub async fn read(&self, file: &DataFile, columns: &[&str]) -> Result<Rows, Error> {
-        let builder = ParquetRecordBatchStreamBuilder::new(self.reader(file)).await?;
-        rows(builder, columns)
+    pub async fn scan(&self, file: &DataFile, scan: &Scan<'_>) -> Result<Rows, Error> {
+        let mut reader = self.reader(file);
+        let is_picky = scan.ranges_us.is_some() || scan.event_name.is_some();
+        let policy = if is_picky { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+        let options = ArrowReaderOptions::new().with_page_index_policy(policy);
+        let mut metadata = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await?;
+        let selection = if is_picky { pages::selection(&metadata, scan)? } else { None };
+        if scan.texts == Texts::Dictionary {
+            let schema = with_dictionaries(metadata.schema());
+            metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))?;
+        }
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
+        rows(selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection), scan.columns)
     }
 
-    /// As [`read`](Self::read), without the pages that have no row in any of `ranges_us`: event times in microseconds, both ends
-    /// included, apart and in order. The pages that have some come whole.
+    /// What a data file says about its rows at a level; `None` when it says nothing, or not what was written.
     ///
     /// # Errors
-    /// As there.
-    pub async fn read_between(&self, file: &DataFile, columns: &[&str], ranges_us: &[(i64, i64)]) -> Result<Rows, Error> {
+    /// When the store fails, or the file is no Parquet file.
+    pub async fn summary(&self, file: &DataFile, level: Level) -> Result<Option<Vec<Cell>>, Error> {
         let mut reader = self.reader(file);
-        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load_async(&mut reader, options).await?;
-        let selection = pages::selection(&metadata, ranges_us)?;
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
-        rows(selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection), columns)
+        let metadata = reader.get_metadata(None).await?;
+        let entries = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+        let directory = entries.filter(|entry| entry.key == summary::KEY).find_map(|entry| entry.value.as_deref());
+        let Some(place) = directory.and_then(|directory| Directory::place(directory, level)) else { return Ok(None) };
+        let bytes = reader.get_bytes(place.offset..place.offset.saturating_add(place.bytes)).await?;
+        let cells = if place.holds(&bytes) { summary::decode(&bytes) } else { None };
+        if cells.is_none() {
+            tracing::warn!(file = &*file.path, ?level, "the summary of this file is damaged; its rows are read instead");
+        }
+        Ok(cells)
     }
 
     fn reader(&self, file: &DataFile) -> Reader {
         Reader { store: self.object_store(), path: Path::from(&*file.path), size_bytes: file.size_bytes }
     }
+}
+
+fn with_dictionaries(schema: &Schema) -> SchemaRef {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(dictionary.clone())),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
 }
 
 fn rows(builder: ParquetRecordBatchStreamBuilder<Reader>, columns: &[&str]) -> Result<Rows, Error> {

@@ -1,4 +1,5 @@
-//! Rows become a Parquet file: zstd, page index, statistics at page level, so that every reader can skip what it does not need.
+//! Rows become a Parquet file: zstd, page index, statistics at page level, so that every reader can skip what it does not need; and
+//! a [`summary`] between the row groups and the footer.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
     compute::{SortOptions, max, min},
     datatypes::{DataType, Date32Type, Schema, SchemaRef},
+    error::ArrowError,
     row::{RowConverter, SortField},
 };
 use bytes::Bytes;
@@ -13,8 +15,9 @@ use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
 use parquet::{
     arrow::{ArrowSchemaConverter, ArrowWriter},
     basic::{Compression, Encoding, ZstdLevel},
+    errors::ParquetError,
     file::{
-        metadata::SortingColumn,
+        metadata::{KeyValue, SortingColumn},
         properties::{EnabledStatistics, WriterProperties, WriterVersion},
     },
     schema::types::ColumnPath,
@@ -22,7 +25,12 @@ use parquet::{
 use schemas::{EventDate, tables::EVENT_DATE};
 use uuid::Uuid;
 
-use crate::{DataFile, Error, Table, data_file::parse_stats, stats};
+use crate::{
+    DataFile, Error, Table,
+    data_file::parse_stats,
+    stats,
+    summary::{self, Directory},
+};
 
 /// The order of rows in a file: queries ask for one event over a time.
 const ORDER: [&str; 2] = ["event_name", "timestamp"];
@@ -68,8 +76,23 @@ impl Encoded {
         let properties = properties(&schema, is_sorted(&batches)?)?;
         let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
         batches.iter().try_for_each(|batch| writer.write(batch))?;
+        append_summary(&mut writer, &batches)?;
         Ok(Self { bytes: writer.into_inner()?.into(), stats: stats::collect(&batches) })
     }
+}
+
+/// Other readers skip what is not in a row group, and ignore keys that they do not know.
+fn append_summary(writer: &mut ArrowWriter<Vec<u8>>, rows: &[RecordBatch]) -> Result<(), Error> {
+    let encoded = summary::levels(rows).into_iter().map(|(level, cells)| Ok((level, summary::encode(&cells)?)));
+    let levels = encoded.collect::<Result<Vec<_>, _>>().map_err(|source: ArrowError| Error::Rows { what: source.to_string() })?;
+    if levels.is_empty() {
+        return Ok(());
+    }
+    writer.flush()?;
+    let directory = Directory::new(writer.bytes_written() as u64, &levels);
+    levels.iter().try_for_each(|(_, bytes)| writer.write_all(bytes)).map_err(ParquetError::from)?;
+    writer.append_key_value_metadata(KeyValue::new(summary::KEY.to_owned(), directory.to_text()));
+    Ok(())
 }
 
 fn properties(schema: &Schema, sorted: bool) -> Result<WriterProperties, Error> {
@@ -112,7 +135,7 @@ fn is_sorted(batches: &[RecordBatch]) -> Result<bool, Error> {
     Ok(rows.iter().flat_map(|rows| rows.iter()).is_sorted())
 }
 
-fn unsortable(source: arrow::error::ArrowError) -> Error {
+fn unsortable(source: ArrowError) -> Error {
     Error::Rows { what: source.to_string() }
 }
 

@@ -8,7 +8,7 @@ use arrow::{
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use schemas::{IdentityRule, identity, raw::Field};
-use table::{DataFile, Error, Table};
+use table::{DataFile, Error, Scan, Table};
 use tokio::task::spawn_blocking;
 
 use super::dedup::Minute;
@@ -48,7 +48,7 @@ impl History {
         let (this, hasher) = (self.clone(), self.clone());
         let open = move |file: DataFile| {
             let (this, ranges) = (this.clone(), Arc::clone(&ranges));
-            async move { this.events.read_between(&file, &this.columns, &ranges).await }
+            async move { this.events.scan(&file, &Scan { columns: &this.columns, ranges_us: Some(&ranges), ..Scan::default() }).await }
         };
         let batches = stream::iter(reading.files().to_vec()).map(open).buffered(FILES_AT_ONCE).try_flatten_unordered(FILES_AT_ONCE);
         let hash = move |batch: RecordBatch| {

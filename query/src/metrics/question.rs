@@ -31,7 +31,7 @@ pub(crate) const PARAMETERS: [&str; 15] = [
 const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 3600);
 
 /// What rows are grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Dimension {
     /// The bucket of the event time.
     Time(Unit),
@@ -77,17 +77,17 @@ pub(crate) enum Order {
 }
 
 /// How unique users are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Uniques {
     /// Every user exactly once.
     #[default]
     Exact,
-    /// A HyperLogLog estimate, in constant memory.
+    /// An estimate, from sketches in constant memory.
     Approximate,
 }
 
 /// The equality filters; `None` takes everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filters {
     /// Column and value.
     pub(crate) equal: Vec<(&'static str, String)>,

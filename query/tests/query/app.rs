@@ -14,7 +14,7 @@ use service::{
     settings::Settings,
     tasks::{Stop, StopHandle, Tasks},
 };
-use table::{NewCommit, Store, Table};
+use table::{NewCommit, Store, Table, TailUnavailable, TailView, Tails};
 use tempfile::TempDir;
 
 use crate::{
@@ -30,11 +30,23 @@ pub(crate) struct TestApp {
     pub(crate) events: Table,
     /// What is read from the store, and whether it is down.
     pub(crate) watch: Watch,
-    _folder: TempDir,
+    folder: TempDir,
     base: String,
     client: reqwest::Client,
     tasks: Tasks,
     stop: StopHandle,
+}
+
+/// A pipeline that reads no more.
+struct Fixed(TailView);
+
+#[async_trait::async_trait]
+impl Tails for Fixed {
+    async fn views(&self) -> Result<Vec<TailView>, TailUnavailable> {
+        Ok(vec![self.0.clone()])
+    }
+
+    async fn reached(&self, _: ShardId, _: Sequence) {}
 }
 
 /// What every test may change before the start.
@@ -46,6 +58,18 @@ pub(crate) fn config() -> Config {
 impl TestApp {
     /// The role over no rows.
     pub(crate) async fn empty(config: Config) -> Self {
+        Self::start(config, None).await
+    }
+
+    /// The role over no rows yet, and these rows above `tidemark`.
+    pub(crate) async fn above(config: Config, tidemark: u64, rows: &[Row]) -> Self {
+        let (tidemark, head) = (Sequence(tidemark), Sequence(rows.iter().map(|row| row.sequence.unsigned_abs()).max().unwrap()));
+        let events = rows::batches(rows).into_values().collect();
+        let view = TailView { tidemark, head, events, ..TailView::empty(ShardId(0), 1, tidemark) };
+        Self::start(config, Some(Arc::new(Fixed(view)))).await
+    }
+
+    async fn start(config: Config, tails: Option<Arc<dyn Tails>>) -> Self {
         let folder = TempDir::new().unwrap();
         let url = folder.path().to_str().unwrap();
         let table: table::Config = serde_json::from_value(json!({"url": url, "s3": {"endpoint": "", "region": "", "access_key_id": "", "secret_access_key": "", "allow_http": false, "create_bucket": false}})).unwrap();
@@ -54,7 +78,7 @@ impl TestApp {
         let events = Table::open_or_create(&store, "events", tables::events()).await.unwrap();
         let now = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
         let health = Health::new();
-        let parts = Parts { store, tails: None, identity: IdentityRule::default(), clock: Clock::manual(now), health: health.clone() };
+        let parts = Parts { store, tails, identity: IdentityRule::default(), clock: Clock::manual(now), health: health.clone() };
         let query = query::build(&config, parts).await.unwrap();
         Self { watch, ..Self::serve(query, &health, events, folder).await }
     }
@@ -85,7 +109,7 @@ impl TestApp {
         tasks.spawn("http", http::serve(listener, http::layers(query.router().merge(health.router())), signal.clone(), limits));
         query.start(&tasks, &signal);
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { events, watch: Watch::default(), _folder: folder, base, client, tasks, stop }
+        Self { events, watch: Watch::default(), folder, base, client, tasks, stop }
     }
 
     /// Commits rows of shard 0 up to `tidemark`: a file for each day.
@@ -96,6 +120,11 @@ impl TestApp {
         }
         let base = self.events.snapshot().await.unwrap();
         self.events.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark), origin: None }).await.unwrap();
+    }
+
+    /// Where the tables lie.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// A GET with parameters that need no escaping by the caller.

@@ -10,4 +10,5 @@ mod metrics;
 mod rows;
 mod sql;
 mod stats;
+mod summaries;
 mod watched;

@@ -14,7 +14,7 @@ use futures::{
 use object_store::path::Path;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use schemas::{EventDate, Sequence, ShardId, Timestamp, tables};
-use table::{CommitError, Error, NewCommit, Snapshot, Table};
+use table::{CommitError, Error, NewCommit, Scan, Snapshot, Table};
 
 use crate::{
     faults::{Fault, faulty},
@@ -55,7 +55,8 @@ pub(crate) async fn a_read_between_two_times_skips_the_pages_outside(lake: Lake)
         (vec![(second(20_000), second(20_002)), (second(50_000), second(50_000))], vec![20_000, 20_001, 20_002, 50_000]),
         (vec![(second(-9), second(-1)), (second(SECONDS), second(SECONDS + 9))], vec![]),
     ] {
-        let batches: Vec<RecordBatch> = table.read_between(&file, &["timestamp"], &ranges).await.unwrap().try_collect().await.unwrap();
+        let scan = Scan { columns: &["timestamp"], ranges_us: Some(&ranges), ..Scan::default() };
+        let batches: Vec<RecordBatch> = table.scan(&file, &scan).await.unwrap().try_collect().await.unwrap();
         let read: Vec<i64> =
             batches.iter().flat_map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()).collect();
         assert!(wanted.iter().all(|wanted| read.contains(&second(*wanted))), "{ranges:?}");

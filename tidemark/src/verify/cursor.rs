@@ -12,7 +12,7 @@ use arrow::{
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, path::Path};
 use schemas::{EventDate, Position, Sequence, ShardId, Timestamp};
-use table::{DataFile, Error};
+use table::{DataFile, Error, Scan};
 
 use super::{
     Pinned,
@@ -116,7 +116,8 @@ impl<'a> Cursor<'a> {
     }
 
     async fn read_rows(&mut self, number: u32, file: &DataFile, findings: &mut Findings) -> Result<(), Error> {
-        let mut batches = self.pinned.table.read(file, &["_shard", "_sequence", "_index", self.time]).await?;
+        let columns = ["_shard", "_sequence", "_index", self.time];
+        let mut batches = self.pinned.table.scan(file, &Scan { columns: &columns, ..Scan::default() }).await?;
         let (mut found, mut outside) = (0, 0);
         while let Some(batch) = batches.try_next().await? {
             found += batch.num_rows() as u64;

@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 use pipeline::writer::{GAP_CODE, Gap};
 use schemas::{Sequence, ShardId};
 use serde::Serialize;
+use table::Scan;
 
 use super::Pinned;
 
@@ -35,7 +36,8 @@ impl RecordedGap {
 pub(super) async fn recorded(quarantine: &Pinned, shard: ShardId) -> Vec<RecordedGap> {
     let mut found = Vec::new();
     for file in quarantine.snapshot.files() {
-        let batches = match quarantine.table.read(file, &["code", "message", "_shard"]).await {
+        let scan = Scan { columns: &["code", "message", "_shard"], ..Scan::default() };
+        let batches = match quarantine.table.scan(file, &scan).await {
             Ok(batches) => batches.try_collect::<Vec<_>>().await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };

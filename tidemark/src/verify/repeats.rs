@@ -8,6 +8,7 @@ use arrow::{
 };
 use futures::TryStreamExt;
 use schemas::{Identity, IdentityRule, Position, Sequence, ShardId, identity, raw::Field};
+use table::Scan;
 
 use super::{
     Pinned,
@@ -66,7 +67,7 @@ impl Repeats {
         let columns = columns(rule);
         for day in events.snapshot.files().chunk_by(|one, next| one.date == next.date) {
             for file in day.iter().filter(|file| !findings.is_unreadable(&file.path)) {
-                let mut batches = events.table.read(file, &columns).await?;
+                let mut batches = events.table.scan(file, &Scan { columns: &columns, ..Scan::default() }).await?;
                 while let Some(batch) = batches.try_next().await? {
                     self.compare(&batch, rule);
                 }

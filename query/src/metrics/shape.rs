@@ -1,0 +1,89 @@
+//! What a question asks of every row, whatever the time range: questions of one shape share what was counted in a file.
+
+use std::hash::{Hash, Hasher};
+
+use table::Level;
+
+use super::question::{Dimension, Filters, MetricsQuestion, NamedZone, Uniques};
+use crate::buckets::{Buckets, Unit, Zone};
+
+/// Filters, groups, and how users are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    pub(super) filters: Filters,
+    pub(super) group_by: Vec<Dimension>,
+    pub(super) uniques: Uniques,
+    zone: NamedZone,
+}
+
+impl PartialEq for NamedZone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for NamedZone {}
+
+impl Hash for NamedZone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl Shape {
+    /// The shape of a question.
+    pub(super) fn of(question: &MetricsQuestion) -> Self {
+        Self {
+            filters: question.filters.clone(),
+            group_by: question.group_by.clone(),
+            uniques: question.uniques,
+            zone: question.zone.clone(),
+        }
+    }
+
+    /// A shape in which no zone plays a part.
+    pub(crate) fn in_utc(filters: Filters, group_by: Vec<Dimension>, uniques: Uniques) -> Self {
+        Self { filters, group_by, uniques, zone: NamedZone { name: "UTC".to_owned(), zone: Zone::Utc } }
+    }
+
+    /// The cutting of time for a unit.
+    pub(super) const fn buckets(&self, unit: Unit) -> Buckets {
+        Buckets { unit, zone: self.zone.zone }
+    }
+
+    /// Each dimension of time: its place among the keys, and its cutting.
+    pub(super) fn times(&self) -> impl Iterator<Item = (usize, Buckets)> {
+        self.group_by.iter().enumerate().filter_map(|(place, dimension)| match dimension {
+            Dimension::Time(unit) => Some((place, self.buckets(*unit))),
+            Dimension::Column(_) | Dimension::Tag => None,
+        })
+    }
+
+    /// The columns that decide.
+    pub(super) fn columns(&self) -> Vec<&'static str> {
+        let grouped = self.group_by.iter().filter_map(|dimension| match dimension {
+            Dimension::Time(_) => None,
+            Dimension::Column(name) => Some(*name),
+            Dimension::Tag => Some("tags"),
+        });
+        let filtered = self.filters.equal.iter().map(|(name, _)| *name).chain(self.filters.tag.iter().map(|_| "tags"));
+        let mut columns: Vec<&str> = ["timestamp", "user_id"].into_iter().chain(grouped).chain(filtered).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// The level of a file's summary that tells enough; `None` when the rows must be looked at.
+    pub(super) fn level(&self) -> Option<Level> {
+        let is_summed = |name: &str| matches!(name, "event_name" | "channel");
+        let is_told = self.group_by.iter().all(|dimension| match dimension {
+            Dimension::Time(unit) => *unit != Unit::Minute,
+            Dimension::Column(name) => is_summed(name),
+            Dimension::Tag => false,
+        });
+        let are_filters_told = self.filters.tag.is_none() && self.filters.equal.iter().all(|(name, _)| is_summed(name));
+        let columns = self.columns();
+        (self.uniques == Uniques::Approximate && is_told && are_filters_told)
+            .then(|| Level::of(columns.contains(&"event_name"), columns.contains(&"channel")))
+    }
+}

@@ -1,0 +1,103 @@
+//! The answer to a question: the tail and the tallies of all files, added up in the order of their days.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::DataFusionError,
+    execution::memory_pool::{MemoryConsumer, MemoryReservation},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use schemas::EventDate;
+use table::DataFile;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    answer::{Key, Measured},
+    files::FileTallies,
+    rows::RowCounter,
+    shape::Shape,
+    tally::Tally,
+};
+use crate::{cut::Cut, error::Error};
+
+/// How many files are read at the same time: a store that is far away answers many as fast as one.
+const FILES_AT_ONCE: usize = 16;
+
+/// The sum of what was counted so far. Groups of time that are over keep their numbers, not their users.
+struct Sum {
+    shape: Arc<Shape>,
+    open: Tally,
+    over: Vec<Measured>,
+    reservation: MemoryReservation,
+}
+
+/// The totals and the groups of a question in a cut, the groups in no order; event times in microseconds, both ends included.
+pub(crate) async fn count(
+    tallies: &Arc<FileTallies>,
+    cut: &Cut,
+    shape: &Arc<Shape>,
+    range_us: (i64, i64),
+) -> Result<(Measured, Vec<Measured>), Error> {
+    let mut sum = Sum::new(shape, tallies);
+    sum.add(&tail(cut, shape, range_us)?)?;
+    let mut files: Vec<DataFile> = cut.events.files().iter().filter(|file| may_match(file, shape, range_us)).cloned().collect();
+    files.sort_by_key(|file| file.date.0);
+    let tally = |file: DataFile| {
+        let (tallies, shape) = (Arc::clone(tallies), Arc::clone(shape));
+        let date = file.date;
+        let counting = AbortOnDropHandle::new(tokio::spawn(async move { tallies.tally(&file, &shape, range_us).await }));
+        async move { Ok::<_, Error>((date, counting.await.map_err(Error::Panicked)??)) }
+    };
+    let mut counted = stream::iter(files).map(tally).buffered(FILES_AT_ONCE);
+    while let Some((date, tally)) = counted.try_next().await? {
+        sum.end_before(date);
+        sum.add(&tally)?;
+    }
+    Ok(sum.finish())
+}
+
+/// What is not committed yet.
+fn tail(cut: &Cut, shape: &Shape, range_us: (i64, i64)) -> Result<Tally, Error> {
+    let ranges_us = [range_us];
+    let mut counter = RowCounter::new(shape, &ranges_us);
+    for rows in cut.tail.iter().flat_map(|tail| &tail.events) {
+        counter.add(rows).map_err(DataFusionError::from)?;
+    }
+    Ok(counter.finish())
+}
+
+/// Whether a file may hold rows of the question, by what the log says of it.
+fn may_match(file: &DataFile, shape: &Shape, (first, last): (i64, i64)) -> bool {
+    let is_in_time = file.stats.timestamp.is_none_or(|(least, greatest)| least <= last && first <= greatest);
+    let has_name = match (&file.stats.event_name, shape.filters.event_name()) {
+        (Some((least, greatest)), Some(wanted)) => least.as_str() <= wanted && wanted <= greatest.as_str(),
+        _ => true,
+    };
+    is_in_time && has_name
+}
+
+impl Sum {
+    fn new(shape: &Arc<Shape>, tallies: &FileTallies) -> Self {
+        let reservation = MemoryConsumer::new("metrics").register(tallies.memory());
+        Self { shape: Arc::clone(shape), open: Tally::new(shape.uniques), over: Vec::new(), reservation }
+    }
+
+    fn add(&mut self, tally: &Tally) -> Result<(), Error> {
+        self.open.add(tally);
+        Ok(self.reservation.try_resize(self.open.bytes() + self.over.len() * size_of::<Measured>())?)
+    }
+
+    /// All files of earlier days are added.
+    fn end_before(&mut self, date: EventDate) {
+        let Some((place, buckets)) = self.shape.times().next() else { return };
+        let start = date.start().0;
+        let is_over = |keys: &[Key]| matches!(keys[place], Key::Time(bucket) if buckets.after(bucket) <= start);
+        self.over.extend(self.open.take(is_over));
+    }
+
+    fn finish(mut self) -> (Measured, Vec<Measured>) {
+        let rest = self.open.take(|_| true);
+        self.over.extend(rest);
+        (self.open.total(), self.over)
+    }
+}

@@ -1,0 +1,198 @@
+"""Business questions over a month of events: Tidemark against DuckDB and chDB on the same Parquet files.
+
+Run by `just bench-metrics`. Loads the events through HTTP into a journal and a table of its own, ends the writer, and then asks
+everybody the same question in turns, each in its own process or connection with two threads. Prints Markdown.
+"""
+
+import argparse, contextlib, json, os, platform, socket, statistics, subprocess, tempfile, time, urllib.parse, urllib.request
+from datetime import datetime, timedelta, timezone
+
+END = datetime(2026, 11, 21, tzinfo=timezone.utc)
+DAYS = 30
+HOUR_US = 3_600_000_000
+
+# Name, parameters of /metrics, and the columns by which the others group.
+METRICS = [
+    ("users by hour", "group_by=hour", "hour"),
+    ("users by day", "group_by=day", "day"),
+    ("users by channel", "group_by=channel", "channel"),
+    ("users by hour and channel", "group_by=hour,channel", "hour, channel"),
+    ("users by hour of one event", "group_by=hour&event_name=purchase", "hour"),
+]
+
+# Name, Tidemark, DuckDB, ClickHouse. Each answers with one number, so that the answers can be compared.
+SQL = [
+    (
+        "sum of the ten most viewed paths",
+        "SELECT sum(n) FROM (SELECT path, count(*) AS n FROM events WHERE event_name = 'page_view' GROUP BY path ORDER BY n DESC LIMIT 10)",
+        None,
+        None,
+    ),
+    (
+        "buyers who searched before",
+        "SELECT count(*) FROM (SELECT user_id, min(CASE WHEN event_name = 'search' THEN timestamp END) AS s, max(CASE WHEN event_name = "
+        "'purchase' THEN timestamp END) AS p FROM events WHERE event_name IN ('search', 'purchase') GROUP BY user_id) WHERE s < p",
+        None,
+        None,
+    ),
+    (
+        "sum of the prices of purchases (JSON)",
+        "SELECT round(sum((metadata->>'price')::double)) FROM events WHERE event_name = 'purchase'",
+        "SELECT round(sum((metadata->>'price')::double)) FROM events WHERE event_name = 'purchase'",
+        "SELECT round(sum(JSONExtractFloat(metadata, 'price'))) FROM events WHERE event_name = 'purchase'",
+    ),
+]
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("binaries", help="the folder of the release binaries")
+    options.add_argument("--events", type=int, default=20_000_000)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--lake", help="a table that is there already; nothing is loaded")
+    options = options.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemark-bench-"))
+        lake = options.lake or load(options, folder, stack)
+        ask(options, lake, folder, stack)
+
+
+def load(options, folder, stack):
+    nats, port = free_port(), free_port()
+    start(stack, folder, "nats", [".tools/bin/nats-server", "--config", "config/nats.conf", "--addr", "127.0.0.1", "--port", str(nats),
+                                  "--http_port", "0", "--store_dir", f"{folder}/nats"])
+    with contextlib.ExitStack() as writer:
+        start(writer, folder, "serve", [f"{options.binaries}/tidemark", "serve", *settings(lake := f"{folder}/lake"),
+                                        "--set", f"nats.url=nats://127.0.0.1:{nats}", "--set", f"serve.listen=127.0.0.1:{port}",
+                                        "--set", "serve.admin_listen=127.0.0.1:0", "--set", "journal.max_bytes=20GiB"])
+        ready(port)
+        for day in range(DAYS):
+            end = END - timedelta(days=DAYS - 1 - day)
+            subprocess.run([f"{options.binaries}/tidemark", "demo", "--url", f"http://127.0.0.1:{port}", "--events",
+                            str(options.events // DAYS), "--seed", str(day), "--end", end.isoformat(), "--batch", "2000"],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return lake
+
+
+def ask(options, lake, folder, stack):
+    import chdb.session
+    import duckdb
+
+    files = f"{lake}/events/*/*.parquet"
+    duck = duckdb.connect(config={"threads": 2})
+    duck.execute(f"CREATE VIEW events AS SELECT *, epoch_us(timestamp) // {HOUR_US} AS hour, epoch_us(timestamp) // {24 * HOUR_US} AS day FROM read_parquet('{files}', hive_partitioning = true)")
+    house = chdb.session.Session()
+    house.query("SET max_threads = 2")
+    house.query(f"CREATE VIEW events AS SELECT *, intDiv(toUnixTimestamp64Micro(timestamp), {HOUR_US}) AS hour, intDiv(hour, 24) AS day FROM file('{files}', Parquet)")
+    ports = {}
+    for name, cache in [("counted anew", "0 B"), ("kept", "256 MiB")]:
+        ports[name] = free_port()
+        start(stack, folder, f"query-{len(ports)}", [f"{options.binaries}/query", *settings(lake), "--set", f"query.cache={cache}",
+                                                     "--set", f"query.listen=127.0.0.1:{ports[name]}", "--set", "query.admin_listen=127.0.0.1:0",
+                                                     "--set", "query.pipelines=[]", "--set", "query.threads=2", "--set", "query.memory=2GiB",
+                                                     "--set", "query.timeout=120s"])
+        ready(ports[name])
+
+    def metrics(name, parameters, uniques):
+        first = int((END - timedelta(days=DAYS)).timestamp())
+        answer = get(ports[name], f"/metrics?from={first}&to={int(END.timestamp()) - 1}.999999&uniques={uniques}&{parameters}")
+        return sum(group["total_events"] for group in answer["data"]), sum(group["unique_users"] for group in answer["data"]), answer["unique_users"]
+
+    def in_duck(key, distinct, where):
+        text = f"SELECT count(*), {distinct} FROM events {where} GROUP BY {key}"
+        rows, all = duck.execute(text).fetchall(), duck.execute(f"SELECT {distinct} FROM events {where}").fetchall()
+        return sum(row[0] for row in rows), sum(row[1] for row in rows), all[0][0]
+
+    def in_house(key, distinct, where):
+        def rows(text):
+            return [json.loads(line) for line in str(house.query(text, "JSONCompactEachRow")).splitlines()]
+        grouped = rows(f"SELECT count(), {distinct} FROM events {where} GROUP BY {key}")
+        return sum(int(row[0]) for row in grouped), sum(int(row[1]) for row in grouped), int(rows(f"SELECT {distinct} FROM events {where}")[0][0])
+
+    table = []
+    for title, parameters, key in METRICS:
+        where = "WHERE event_name = 'purchase'" if "purchase" in parameters else ""
+        for uniques in ["exact", "approx"]:
+            duck_users = "count(DISTINCT user_id)" if uniques == "exact" else "approx_count_distinct(user_id)"
+            house_users = "uniqExact(user_id)" if uniques == "exact" else "uniq(user_id)"
+            table.append((f"{title}, {uniques}", uniques == "exact", {
+                "counted anew": lambda p=parameters, u=uniques: metrics("counted anew", p, u),
+                "kept": lambda p=parameters, u=uniques: metrics("kept", p, u),
+                "DuckDB": lambda k=key, d=duck_users, w=where: in_duck(k, d, w),
+                "chDB": lambda k=key, d=house_users, w=where: in_house(k, d, w),
+            }))
+    for title, ours, theirs, house_text in SQL:
+        table.append((f"SQL: {title}", True, {
+            "counted anew": lambda t=ours: number(next(iter(get(ports["counted anew"], "/sql?format=json&q=" + urllib.parse.quote(t))[0].values()))),
+            "DuckDB": lambda t=theirs or ours: number(duck.execute(t).fetchone()[0]),
+            "chDB": lambda t=house_text or ours: number(json.loads(str(house.query(t, "JSONCompactEachRow")))[0]),
+        }))
+
+    total = get(ports["kept"], "/sql?format=json&q=" + urllib.parse.quote("SELECT count(*) AS n FROM events"))[0]["n"]
+    parquet = [os.path.join(path, name) for path, _, names in os.walk(f"{lake}/events") for name in names if name.endswith(".parquet")]
+    size = sum(os.path.getsize(path) for path in parquet)
+    print(f"{total:,} events of {DAYS} days, {len(parquet)} files, {size / total:.1f} bytes per event. Medians of {options.rounds} rounds in "
+          f"turns, in milliseconds, with the spread; two threads each.\n{os.cpu_count()} cores ({platform.machine()}), DuckDB "
+          f"{duckdb.__version__}, chDB {chdb.__version__}, commit {commit()}.\n")
+    print("| question | Tidemark, counted anew | Tidemark, kept | DuckDB | chDB | best of both / counted anew |\n|---|---|---|---|---|---|", flush=True)
+    for title, must_agree, askers in table:
+        report(title, must_agree, askers, options.rounds)
+
+
+def report(title, must_agree, askers, rounds):
+    times, answers = {name: [] for name in askers}, {}
+    for round in range(rounds + 1):
+        for name, asker in askers.items():
+            began = time.perf_counter()
+            answers[name] = asker()
+            if round:  # the first one warms everybody's caches
+                times[name].append((time.perf_counter() - began) * 1000)
+    if must_agree and len(set(answers.values())) != 1:
+        raise SystemExit(f"{title}: the answers differ: {answers}")
+    if not must_agree and len({answer[0] for answer in answers.values()}) != 1:
+        raise SystemExit(f"{title}: the numbers of events differ: {answers}")
+    cell = lambda name: f"{statistics.median(times[name]):.1f} ({min(times[name]):.1f}-{max(times[name]):.1f})" if name in times else "-"
+    ratios = [min(duck, house) / ours for ours, duck, house in zip(times["counted anew"], times["DuckDB"], times["chDB"])]
+    print(f"| {title} | {cell('counted anew')} | {cell('kept')} | {cell('DuckDB')} | {cell('chDB')} | {statistics.median(ratios):.1f}x |", flush=True)
+
+
+def number(value):
+    return round(float(value))
+
+
+def settings(lake):
+    return ["--set", f"table.url={lake}"]
+
+
+def get(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=300) as answer:
+        return json.load(answer)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(stack, folder, name, command):
+    log = stack.enter_context(open(f"{folder}/{name}.log", "w"))
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+
+
+def ready(port):
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            return get(port, "/readyz")
+        time.sleep(0.1)
+    raise SystemExit(f"nothing is ready at port {port}")
+
+
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+use std::collections::HashMap;
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema},
+};
+use schemas::tables::timestamp_type;
+
+use super::*;
+
+/// Time in hours, event name, channel, user.
+type Row<'a> = (f64, &'a str, Option<&'a str>, Option<&'a str>);
+
+#[expect(clippy::cast_possible_truncation, reason = "hours of a test")]
+fn batch(rows: &[Row<'_>]) -> RecordBatch {
+    let times = rows.iter().map(|row| (row.0 * 3600.0).round() as i64 * 1_000_000);
+    let text = |text: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(text).collect::<StringArray>()) };
+    let field = |name: &str| Field::new(name, DataType::Utf8, true);
+    let schema =
+        Schema::new(vec![Field::new("timestamp", timestamp_type(), false), field("event_name"), field("channel"), field("user_id")]);
+    let columns = vec![
+        Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")) as ArrayRef,
+        text(&|row| Some(row.1.to_owned())),
+        text(&|row| row.2.map(str::to_owned)),
+        text(&|row| row.3.map(str::to_owned)),
+    ];
+    RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+}
+
+fn told(cells: &[Cell]) -> Vec<(i64, Option<&str>, Option<&str>, u64, u64)> {
+    let users = |cell: &Cell| {
+        let mut union = UsersUnion::new();
+        union.add(&cell.users);
+        union.estimate()
+    };
+    let told = cells
+        .iter()
+        .map(|cell| (cell.start_us / US_PER_HOUR, cell.event_name.as_deref(), cell.channel.as_deref(), cell.events, users(cell)));
+    told.collect()
+}
+
+#[test]
+fn every_level_counts_the_same_rows_and_an_hour_before_1970_is_floored() {
+    let rows = [
+        (-0.5, "view", Some("web"), Some("ann")),
+        (0.25, "buy", None, Some("ann")),
+        (0.5, "buy", Some("web"), None),
+        (0.5, "view", Some("web"), Some("ann")),
+        (0.75, "view", Some("web"), Some("bob")),
+    ];
+    let levels = levels(&[batch(&rows[..2]), batch(&rows[2..])]);
+    let found: HashMap<Level, _> = levels.iter().map(|(level, cells)| (*level, told(cells))).collect();
+    assert_eq!(found[&Level::Hour], [(-1, None, None, 1, 1), (0, None, None, 4, 2)]);
+    assert_eq!(found[&Level::HourChannel], [(-1, None, Some("web"), 1, 1), (0, None, None, 1, 1), (0, None, Some("web"), 3, 2)]);
+    assert_eq!(found[&Level::HourEvent], [(-1, Some("view"), None, 1, 1), (0, Some("buy"), None, 2, 1), (0, Some("view"), None, 2, 2)]);
+    assert_eq!(
+        found[&Level::HourEventChannel],
+        [
+            (-1, Some("view"), Some("web"), 1, 1),
+            (0, Some("buy"), None, 1, 1),
+            (0, Some("buy"), Some("web"), 1, 0),
+            (0, Some("view"), Some("web"), 2, 2)
+        ]
+    );
+}
+
+#[test]
+fn a_level_with_too_many_cells_is_left_out_and_the_others_stay() {
+    let names: Vec<String> = (0..1000).map(|number| format!("event-{number}")).collect();
+    let rows: Vec<Row<'_>> = names.iter().map(|name| (0.0, name.as_str(), Some("web"), Some("ann"))).collect();
+    let kept: Vec<Level> = levels(&[batch(&rows)]).into_iter().map(|(level, _)| level).collect();
+    assert_eq!(kept, [Level::Hour, Level::HourChannel]);
+}
+
+#[test]
+fn cells_come_back_as_they_were_stored() {
+    let levels = levels(&[batch(&[(3.0, "view", Some("ünï"), Some("ann")), (4.0, "buy", None, None)])]);
+    for (_, cells) in levels {
+        assert_eq!(told(&decode(&encode(&cells).unwrap()).unwrap()), told(&cells));
+    }
+}
+
+#[test]
+fn a_place_knows_its_bytes_and_another_form_has_no_place() {
+    let directory = Directory::new(100, &[(Level::Hour, vec![1, 2, 3]), (Level::HourEvent, vec![4])]);
+    let text = directory.to_text();
+    let place = Directory::place(&text, Level::HourEvent).unwrap();
+    assert_eq!((place.offset, place.bytes), (103, 1));
+    assert!(place.holds(&[4]) && !place.holds(&[5]) && !place.holds(&[4, 4]));
+    assert_eq!(Directory::place(&text, Level::HourChannel), None);
+    assert_eq!(Directory::place(&text.replace("\"version\":1", "\"version\":2"), Level::HourEvent), None);
+    assert_eq!(Directory::place("rubbish", Level::Hour), None);
+}
+
+#[test]
+fn users_are_counted_within_the_stated_error_and_the_same_however_they_were_distributed() {
+    let names: Vec<String> = (0..50_000).map(|number| format!("user-{number}")).collect();
+    let union = |parts: usize| {
+        let mut union = UsersUnion::new();
+        for part in 0..parts {
+            let mut users = Users::new();
+            names.iter().skip(part).step_by(parts).chain(&names[..100]).for_each(|name| users.add(name));
+            union.add(&Users::from_bytes(&users.to_bytes()).unwrap());
+        }
+        union.estimate()
+    };
+    let whole = union(1);
+    #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
+    let off = (whole as f64 / 50_000.0 - 1.0).abs();
+    assert!(off <= Users::ERROR, "{whole}");
+    assert_eq!([union(2), union(7), union(100)], [whole; 3]);
+}
