@@ -168,6 +168,16 @@ pub(crate) struct Task<T> {
     cancel: Cancel,
 }
 
+impl<T> Task<T> {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub(crate) async fn ended(mut self) -> Result<T, Error> {
+        (&mut self.handle).await.map_err(Error::Panicked)
+    }
+}
+
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         if !self.handle.is_finished() {

@@ -66,7 +66,7 @@ async fn answer(query: Query, question: MetricsQuestion, began: Instant) -> Resu
     let cut = query.pin_at_least(&question.at_least).await?;
     let shape = Arc::new(Shape::of(&question));
     let range_us = (question.from.0, question.to.0);
-    let (totals, groups) = count(query.tallies(), &cut, &shape, range_us).await?;
+    let (totals, groups) = count(query.engine(), query.tallies(), &cut, &shape, range_us).await?;
     let (groups, is_truncated) = arrange(groups, &question)?;
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let answer = MetricsAnswer::new(&question, &cut, &totals, &groups, took_ms);

@@ -111,7 +111,7 @@ async fn respond(query: Query, uri: Uri) -> Result<Response, Error> {
 async fn answer(query: Query, question: StatsQuestion) -> Result<(Cut, StatsAnswer), Error> {
     let cut = query.pin_at_least(&question.at_least).await?;
     let shape = Arc::new(question.shape());
-    let (totals, paths) = count(query.tallies(), &cut, &shape, question.range_us()).await?;
+    let (totals, paths) = count(query.engine(), query.tallies(), &cut, &shape, question.range_us()).await?;
     let answer = StatsAnswer {
         date: question.date.to_string(),
         total_views: totals.total,

@@ -9,7 +9,6 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt, stream};
 use schemas::EventDate;
 use table::DataFile;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     answer::{Key, Measured},
@@ -18,7 +17,12 @@ use super::{
     shape::Shape,
     tally::Tally,
 };
-use crate::{cut::Cut, error::Error};
+use crate::{
+    cancel::Cancel,
+    cut::Cut,
+    engine::{Engine, Lane},
+    error::Error,
+};
 
 /// How many files are read at the same time: a store that is far away answers many as fast as one.
 const FILES_AT_ONCE: usize = 16;
@@ -33,6 +37,7 @@ struct Sum {
 
 /// The totals and the groups of a question in a cut, the groups in no order; event times in microseconds, both ends included.
 pub(crate) async fn count(
+    engine: &Engine,
     tallies: &Arc<FileTallies>,
     cut: &Cut,
     shape: &Arc<Shape>,
@@ -45,8 +50,8 @@ pub(crate) async fn count(
     let tally = |file: DataFile| {
         let (tallies, shape) = (Arc::clone(tallies), Arc::clone(shape));
         let date = file.date;
-        let counting = AbortOnDropHandle::new(tokio::spawn(async move { tallies.tally(&file, &shape, range_us).await }));
-        async move { Ok::<_, Error>((date, counting.await.map_err(Error::Panicked)??)) }
+        let counting = engine.spawn(Lane::Metrics, Cancel::default(), async move { tallies.tally(&file, &shape, range_us).await });
+        async move { Ok::<_, Error>((date, counting.ended().await??)) }
     };
     let mut counted = stream::iter(files).map(tally).buffered(FILES_AT_ONCE);
     while let Some((date, tally)) = counted.try_next().await? {
