@@ -45,7 +45,7 @@ async fn post(tidemark: &Tidemark, headers: &[(&str, &str)]) -> u16 {
 /// The header of a message of the journal, as any other program reads it.
 async fn header(nats: &NatsServer, sequence: u64) -> Option<String> {
     let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
-    let message = context.get_stream("events-0").await.unwrap().get_raw_message(sequence).await.unwrap();
+    let message = context.get_stream("tidemark-0").await.unwrap().get_raw_message(sequence).await.unwrap();
     message.headers.get("traceparent").map(|value| value.as_str().to_owned())
 }
 
@@ -75,16 +75,16 @@ async fn a_request_is_followed_from_its_client_through_the_journal_to_its_commit
         assert_eq!(request.resource(name), value, "{name}");
     }
 
-    let publish = receiver.first("publish events-0").await;
+    let publish = receiver.first("publish tidemark-0").await;
     assert_eq!((publish.parent(), publish.links(), publish.span.kind), (request.traceparent(), vec![request.traceparent()], PRODUCER));
     assert_eq!(header(&nats, 1).await, Some(publish.traceparent()));
     for (name, value) in
-        [("messaging.system", "nats"), ("messaging.destination.name", "events-0"), ("tidemark.events", "1"), ("tidemark.sequence", "1")]
+        [("messaging.system", "nats"), ("messaging.destination.name", "tidemark-0"), ("tidemark.events", "1"), ("tidemark.sequence", "1")]
     {
         assert_eq!(publish.attribute(name), value, "{name}");
     }
 
-    let commit = receiver.first("commit events-0").await;
+    let commit = receiver.first("commit tidemark-0").await;
     assert_eq!((commit.links(), commit.span.kind), (vec![publish.traceparent()], CONSUMER));
     assert!(commit.span.parent_span_id.is_empty(), "a commit is a trace of its own");
     for (name, value) in [("messaging.batch.message_count", "1"), ("tidemark.rows", "1"), ("tidemark.files", "1")] {
@@ -108,7 +108,7 @@ async fn a_question_is_a_child_of_its_request_and_a_defect_is_an_error() {
     assert_eq!((refused.attribute("http.response.status_code").as_str(), refused.span.status.unwrap().code), ("400", 0));
     nats.kill();
     assert_eq!(post(&server, &[("traceparent", "malformed")]).await, 503);
-    let (failed, publish) = (receiver.first("POST /events").await, receiver.first("publish events-0").await);
+    let (failed, publish) = (receiver.first("POST /events").await, receiver.first("publish tidemark-0").await);
     assert_eq!((failed.attribute("error.type").as_str(), failed.span.status.as_ref().unwrap().code), ("503", 2));
     assert_eq!((publish.attribute("error.type").as_str(), publish.span.status.as_ref().unwrap().code), ("no_answer", 2));
     assert!(failed.span.parent_span_id.is_empty(), "what is malformed is no parent");
@@ -125,12 +125,12 @@ async fn requests_that_share_a_block_are_linked_from_it_up_to_a_bound() {
     let event = |number: usize| json!({"event_name": "a", "user_id": number.to_string(), "timestamp": 1_723_475_612}).to_string();
     let answers = join_all((0..REQUESTS).map(|number| server.post(&client, "/events", event(number)))).await;
     assert!(answers.iter().all(|(status, _)| *status == 202));
-    let events = || receiver.named("publish events-0").iter().map(|seen| number(seen, "tidemark.events")).sum::<usize>();
+    let events = || receiver.named("publish tidemark-0").iter().map(|seen| number(seen, "tidemark.events")).sum::<usize>();
     let is_complete = async || (events() == REQUESTS && receiver.named("POST /events").len() == REQUESTS).then_some(());
     until("all spans", SOON, is_complete).await;
     let requests: Vec<_> = receiver.named("POST /events").iter().map(Seen::traceparent).collect();
     let mut most = 0;
-    for publish in receiver.named("publish events-0") {
+    for publish in receiver.named("publish tidemark-0") {
         let (events, links) = (number(&publish, "tidemark.events"), publish.links());
         assert_eq!(links.len(), events.min(MOST_LINKS));
         assert!(links.iter().all(|link| requests.contains(link)) && publish.parent() == links[0]);
@@ -148,12 +148,12 @@ async fn a_foreign_message_is_linked_by_its_header_and_a_malformed_one_is_ignore
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", traceparent);
         let event = json!({"event_name": "a", "user_id": traceparent.len().to_string(), "timestamp": 1_723_475_612}).to_string();
-        context.publish_with_headers("events.0", headers, event.into()).await.unwrap().await.unwrap();
+        context.publish_with_headers("tidemark.0", headers, event.into()).await.unwrap().await.unwrap();
     }
     server.says("SELECT count(*) FROM events_committed", "4").await;
-    let rows = || receiver.named("commit events-0").iter().map(|seen| number(seen, "tidemark.rows")).sum::<usize>();
+    let rows = || receiver.named("commit tidemark-0").iter().map(|seen| number(seen, "tidemark.rows")).sum::<usize>();
     until("the spans of all commits", SOON, async || (rows() == 4).then_some(())).await;
-    let links: Vec<_> = receiver.named("commit events-0").iter().flat_map(Seen::links).collect();
+    let links: Vec<_> = receiver.named("commit tidemark-0").iter().flat_map(Seen::links).collect();
     assert_eq!(links, [FOREIGN]);
 }
 
@@ -188,8 +188,8 @@ async fn the_last_spans_are_sent_before_the_process_ends() {
     assert_eq!(post(&server, &[]).await, 202);
     assert!(receiver.all().is_empty());
     assert!(server.terminate().await);
-    let commits = receiver.named("commit events-0");
-    assert_eq!((receiver.named("publish events-0").len(), commits.len(), commits[0].resource("service.name").as_str()), (1, 1, "mine"));
+    let commits = receiver.named("commit tidemark-0");
+    assert_eq!((receiver.named("publish tidemark-0").len(), commits.len(), commits[0].resource("service.name").as_str()), (1, 1, "mine"));
 }
 
 #[tokio::test]
