@@ -9,6 +9,7 @@
 mod error;
 pub mod jetstream;
 mod memory;
+mod trace;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use schemas::{Sequence, ShardId};
 pub use error::{Error, PublishError, Remedy};
 pub use jetstream::JetStream;
 pub use memory::Memory;
+pub use trace::{MAX_TRACE_BYTES, Trace};
 
 /// The longest id of a [`Message`].
 pub const MAX_ID_BYTES: usize = 128;
@@ -29,7 +31,10 @@ pub trait Journal: Send + Sync + 'static {
     /// How many shards there are; their ids are `0..shards`.
     fn shards(&self) -> u16;
 
-    /// The largest payload that [`publish`](Self::publish) takes, in bytes.
+    /// What the journal calls a shard, for people and for traces; its number alone when there is no such shard.
+    fn stream(&self, shard: ShardId) -> String;
+
+    /// The largest payload that [`publish`](Self::publish) takes, in bytes, with the longest id and trace.
     fn max_payload_bytes(&self) -> usize;
 
     /// Stores a message and says where. `Ok` means that it is on disk (I1).
@@ -62,6 +67,8 @@ pub struct Message {
     pub id: String,
     /// At most [`Journal::max_payload_bytes`].
     pub payload: Bytes,
+    /// Who publishes it, for traces.
+    pub trace: Option<Trace>,
 }
 
 /// A message as it was stored.
@@ -73,6 +80,8 @@ pub struct Delivery {
     pub sequence: Sequence,
     /// As it was published.
     pub payload: Bytes,
+    /// As it was published, by us or by somebody else.
+    pub trace: Option<Trace>,
     /// When the journal stored it, by the journal's clock.
     pub published_at: DateTime<Utc>,
 }

@@ -115,6 +115,10 @@ impl Journal for Memory {
         u16::try_from(self.shards.len()).expect("made from a u16")
     }
 
+    fn stream(&self, shard: ShardId) -> String {
+        self.shard(shard).map_or_else(|_none| shard.to_string(), |shard| shard.name())
+    }
+
     fn max_payload_bytes(&self) -> usize {
         self.max_payload_bytes
     }
@@ -180,7 +184,7 @@ impl Shard {
         let sequence = log.last().next();
         log.bytes = bytes;
         log.ids.insert(message.id, sequence);
-        log.kept.push_back(Delivery { shard: self.id, sequence, payload: message.payload, published_at });
+        log.kept.push_back(Delivery { shard: self.id, sequence, payload: message.payload, trace: message.trace, published_at });
         self.appended.send_replace(());
         Ok(sequence)
     }

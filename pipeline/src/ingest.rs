@@ -24,6 +24,7 @@ mod open_block;
 mod openapi;
 mod options;
 mod request;
+mod span;
 
 pub use config::Config;
 

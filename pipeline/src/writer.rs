@@ -44,6 +44,7 @@ mod rows;
 mod runs;
 mod shard;
 mod shard_writer;
+mod span;
 mod tail;
 
 pub use adoption::{AdoptError, Adopted};
@@ -103,7 +104,14 @@ impl Writer {
             reader: reader.clone(),
             dedup_bytes: dedup.memory.as_usize() / usize::from(journal.shards()),
             history: history.clone(),
-            committer: Committer::new(shard, events.clone(), quarantine.clone(), clock.clone(), health.check("table")),
+            committer: Committer::new(
+                shard,
+                journal.stream(shard),
+                events.clone(),
+                quarantine.clone(),
+                clock.clone(),
+                health.check("table"),
+            ),
             clock: clock.clone(),
             check: health.check("pipeline"),
             sign,

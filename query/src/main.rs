@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let process = Process::start(arguments.settings.load()?)?;
+    let process = Process::start("query", arguments.settings.load()?)?;
     let config: query::Config = process.settings.section("query")?;
     let public = process.bind_public(&config.listen, "query.listen").await?;
     let admin = process.bind_internal(&config.admin_listen, "query.admin_listen").await?;

@@ -1,6 +1,12 @@
 //! The life of a process: settings, telemetry, keys, listeners, tasks, stop. Every `main` is `start`, build the roles, `run`.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use clap::Args;
@@ -26,6 +32,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const JOIN_MARGIN: Duration = Duration::from_secs(2);
 /// The most connections of an internal port.
 const INTERNAL_CONNECTIONS: usize = 256;
+/// What the last traces may take of that time.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Files that are not connections of clients: the log, the table's files, the journal, internal ports.
 const OTHER_FILES: usize = 2 * INTERNAL_CONNECTIONS;
 
@@ -61,7 +69,7 @@ pub enum Error {
     /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] settings::Error),
-    /// Logs or metrics cannot start.
+    /// Logs, metrics or traces cannot start.
     #[error("telemetry cannot start")]
     Telemetry(#[from] telemetry::Error),
     /// The keys cannot be used.
@@ -124,13 +132,14 @@ struct Edge {
 }
 
 impl Process {
-    /// Starts telemetry as the settings say, and reads keys and certificate. Must be called on a tokio runtime, once.
+    /// Starts telemetry as the settings and the environment say, and reads keys and certificate. The role is `ingest` or such. Must
+    /// be called on a tokio runtime, once.
     ///
     /// # Errors
     /// When one of the sections `log`, `http`, `keys`, `limits` or `tls` is wrong, or telemetry was started before.
-    pub fn start(settings: Settings) -> Result<Self, Error> {
+    pub fn start(role: &str, settings: Settings) -> Result<Self, Error> {
         telemetry::install_crypto();
-        let telemetry = telemetry::init(&settings.section::<LogConfig>("log")?)?;
+        let telemetry = telemetry::init(role, &settings.section::<LogConfig>("log")?)?;
         let clock = Clock::system();
         let limits = within_files(settings.section("http")?);
         let edge = Edge::open(&settings, &clock)?;
@@ -205,7 +214,10 @@ impl Process {
         self.health.stop();
         self.clock.sleep_until(self.clock.now() + self.limits.drain_delay.0).await;
         self.stop_handle.stop();
-        self.tasks.join(self.limits.stop_timeout.0 + JOIN_MARGIN).await
+        let end = Instant::now() + self.limits.stop_timeout.0 + JOIN_MARGIN;
+        let joined = self.tasks.join(self.limits.stop_timeout.0 + JOIN_MARGIN).await;
+        self.telemetry.finish(TRACES_TIMEOUT.min(end.saturating_duration_since(Instant::now()))).await;
+        joined
     }
 
     /// As [`run_until`](Self::run_until) SIGTERM or ctrl-c.

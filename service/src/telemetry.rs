@@ -1,9 +1,11 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
 //!
 //! Logs go to standard error, so that standard output stays free for answers: text on a terminal, one JSON object per line
 //! elsewhere. Metrics recorded with the `metrics` macros anywhere in the process are shown by [`Telemetry::metrics_router`].
+//! [`traces`] are sent when the environment names a receiver.
 
 mod measures;
+pub mod traces;
 
 use std::{
     convert::Infallible,
@@ -15,9 +17,10 @@ use std::{
 use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use self::measures::{Metric, describe};
+use self::traces::Traces;
 use crate::{
     http::Route,
     keys::Scope,
@@ -67,12 +70,16 @@ pub enum Error {
     /// Another recorder is installed: start telemetry once per process.
     #[error("metrics have been started before")]
     Metrics(#[from] BuildError),
+    /// The environment asks for traces that cannot be sent: correct the variable.
+    #[error(transparent)]
+    Traces(#[from] traces::Error),
 }
 
 /// The running telemetry.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     prometheus: PrometheusHandle,
+    traces: Option<Traces>,
 }
 
 /// The routes of [`Telemetry::metrics_router`].
@@ -90,22 +97,32 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often recorded values are folded into the histograms, so that they take no memory while nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Starts logs and metrics for the whole process; panics are logged like errors from then on.
+/// Starts logs, metrics and traces for the whole process; panics are logged like errors from then on. The role names the process in
+/// its traces. Must be called on a tokio runtime.
 ///
 /// # Errors
-/// When it has been called before.
-pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
-    let filter = EnvFilter::new(config.level.directives());
-    let registry = tracing_subscriber::registry().with(filter);
-    match config.format.is_text() {
-        true => registry.with(fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal())).try_init()?,
-        false => registry.with(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(stderr)).try_init()?,
-    }
+/// When it has been called before, or the environment asks for traces that cannot be sent.
+pub fn init(role: &str, config: &LogConfig) -> Result<Telemetry, Error> {
+    let traces = Traces::from_environment(role)?;
+    tracing_subscriber::registry().with(log(config)).with(traces.as_ref().map(Traces::layer)).try_init()?;
     std::panic::set_hook(Box::new(log_panic));
-    let telemetry = Telemetry { prometheus: prometheus()?.install_recorder()? };
+    if let Some(traces) = &traces {
+        tracing::info!(receiver = traces.receiver(), "traces are sent");
+    }
+    let telemetry = Telemetry { prometheus: prometheus()?.install_recorder()?, traces };
     describe(&measures::METRICS);
     measures::report_build();
     Ok(telemetry)
+}
+
+/// The log, which has its own filter, so that traces do not depend on its level.
+fn log(config: &LogConfig) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let filter = EnvFilter::new(config.level.directives());
+    let lines = fmt::layer().with_writer(stderr);
+    match config.format.is_text() {
+        true => lines.with_ansi(stderr().is_terminal()).with_filter(filter).boxed(),
+        false => lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+    }
 }
 
 /// Chooses the one provider of cryptography; call it first thing in every main, before the first TLS connection.
@@ -134,6 +151,13 @@ impl Telemetry {
             self.prometheus.run_upkeep();
         }
         Ok(())
+    }
+
+    /// Sends the traces that are not sent yet, if it can be done within this time. For the end of the process.
+    pub async fn finish(&self, within: Duration) {
+        if let Some(traces) = &self.traces {
+            traces.finish(within).await;
+        }
     }
 }
 

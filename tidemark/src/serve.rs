@@ -23,7 +23,7 @@ pub(crate) struct ServeConfig {
 
 /// Runs the three roles until SIGTERM or ctrl-c.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
-    let process = Process::start(settings)?;
+    let process = Process::start("serve", settings)?;
     let config: ServeConfig = process.settings.section("serve")?;
     let public = process.bind_public(&config.listen, "serve.listen").await?;
     let admin = process.bind_internal(&config.admin_listen, "serve.admin_listen").await?;

@@ -19,8 +19,8 @@ use schemas::Sequence;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::timeout};
 
-use super::{server::Server, stream::Stream};
-use crate::{Delivery, Error};
+use super::{publish::TRACE_HEADER, server::Server, stream::Stream};
+use crate::{Delivery, Error, Trace};
 
 /// The messages of one pull; a subscription holds twice as many, so none is ever dropped.
 pub(super) const PULL_MESSAGES: usize = 8192;
@@ -79,6 +79,7 @@ pub(super) struct Arrival {
     pub(super) sent: u64,
     published_ns: i64,
     payload: Bytes,
+    trace: Option<Trace>,
 }
 
 #[derive(Serialize)]
@@ -193,12 +194,13 @@ impl Arrival {
             sent: info.consumer_sequence,
             published_ns: i64::try_from(info.published.unix_timestamp_nanos()).ok()?,
             payload: message.payload.clone(),
+            trace: message.headers.as_ref().and_then(|headers| Trace::new(headers.get(TRACE_HEADER)?.as_str())),
         })
     }
 
     pub(super) fn into_delivery(self, stream: &Stream) -> Delivery {
         let published_at = DateTime::from_timestamp_nanos(self.published_ns);
-        Delivery { shard: stream.shard, sequence: self.sequence, payload: self.payload, published_at }
+        Delivery { shard: stream.shard, sequence: self.sequence, payload: self.payload, trace: self.trace, published_at }
     }
 }
 

@@ -74,7 +74,7 @@ impl JetStream {
         }
     }
 
-    fn stream(&self, shard: ShardId) -> Result<&Stream, Error> {
+    fn stream_of(&self, shard: ShardId) -> Result<&Stream, Error> {
         self.streams.get(usize::from(shard.0)).ok_or(Error::NoSuchShard { shard, shards: self.shards() })
     }
 }
@@ -85,6 +85,10 @@ impl Journal for JetStream {
         u16::try_from(self.streams.len()).expect("opened from a u16")
     }
 
+    fn stream(&self, shard: ShardId) -> String {
+        self.stream_of(shard).map_or_else(|_none| shard.to_string(), |stream| stream.name.clone())
+    }
+
     fn max_payload_bytes(&self) -> usize {
         let headers = self.streams.iter().map(|stream| publish::header_bytes(&stream.name)).max().unwrap_or_default();
         self.server.client().max_payload().saturating_sub(headers)
@@ -92,22 +96,22 @@ impl Journal for JetStream {
 
     async fn publish(&self, shard: ShardId, message: Message) -> Result<Sequence, PublishError> {
         check(&message, self.max_payload_bytes())?;
-        let stream = self.stream(shard).map_err(|error| PublishError::Refused { reason: error.to_string() })?;
+        let stream = self.stream_of(shard).map_err(|error| PublishError::Refused { reason: error.to_string() })?;
         let outcome = publish::publish(&self.server, stream, message, self.publish_timeout).await;
         stream.refusals.remember(&outcome, Instant::now());
         outcome
     }
 
     async fn read(&self, shard: ShardId, after: Sequence) -> Result<Deliveries, Error> {
-        reader::read(self.server.clone(), self.stream(shard)?.clone(), after).await
+        reader::read(self.server.clone(), self.stream_of(shard)?.clone(), after).await
     }
 
     async fn bounds(&self, shard: ShardId) -> Result<Bounds, Error> {
-        self.stream(shard)?.bounds(&self.server).await
+        self.stream_of(shard)?.bounds(&self.server).await
     }
 
     async fn release(&self, shard: ShardId, up_to: Sequence) -> Result<(), Error> {
-        self.stream(shard)?.release(&self.server, up_to).await
+        self.stream_of(shard)?.release(&self.server, up_to).await
     }
 
     async fn health(&self) -> Result<(), Error> {

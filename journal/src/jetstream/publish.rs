@@ -18,7 +18,10 @@ use schemas::Sequence;
 use tokio::time::{sleep, timeout};
 
 use super::{server::Server, stream::Stream, watermark::Break};
-use crate::{Error, MAX_ID_BYTES, Message, PublishError, Remedy};
+use crate::{Error, MAX_ID_BYTES, MAX_TRACE_BYTES, Message, PublishError, Remedy, Trace};
+
+/// The header of a [`Trace`], which other programs understand as well.
+pub(super) const TRACE_HEADER: &str = "traceparent";
 
 /// Between an answer that asks for patience and the next try.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -34,22 +37,30 @@ const FULL: [ErrorCode; 5] = [
 
 /// The bytes that the largest headers take of the server's `max_payload`.
 pub(super) const fn header_bytes(stream: &str) -> usize {
-    const FRAME: &str = "NATS/1.0\r\nNats-Msg-Id: \r\nNats-Expected-Stream: \r\n\r\n";
-    FRAME.len() + MAX_ID_BYTES + stream.len()
+    const FRAME: &str = "NATS/1.0\r\nNats-Msg-Id: \r\nNats-Expected-Stream: \r\ntraceparent: \r\n\r\n";
+    FRAME.len() + MAX_ID_BYTES + stream.len() + MAX_TRACE_BYTES
 }
 
 /// Stores `message`, which was checked, in `stream`.
 pub(super) async fn publish(server: &Server, stream: &Stream, message: Message, within: Duration) -> Result<Sequence, PublishError> {
-    let publication = Publication { server, stream, headers: headers(&message.id, &stream.name), payload: message.payload };
+    let publication = Publication { server, stream, headers: headers(&message, &stream.name), payload: message.payload };
     let outcome = timeout(within, publication.try_until_answered(within / 2)).await;
     outcome.unwrap_or_else(|_elapsed| Err(PublishError::NoAnswer { stream: stream.name.clone(), timeout: within }))
 }
 
-fn headers(id: &str, stream: &str) -> HeaderMap {
+fn headers(message: &Message, stream: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, id);
+    headers.insert(NATS_MESSAGE_ID, message.id.as_str());
     headers.insert(NATS_EXPECTED_STREAM, stream);
+    carry(message.trace.as_ref(), &mut headers);
     headers
+}
+
+/// Puts a trace, if there is one, where a reader finds it.
+pub(super) fn carry(trace: Option<&Trace>, headers: &mut HeaderMap) {
+    if let Some(trace) = trace {
+        headers.insert(TRACE_HEADER, trace.as_str());
+    }
 }
 
 struct Publication<'a> {

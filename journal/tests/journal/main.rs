@@ -22,6 +22,7 @@ suite! {
     sequences_are_contiguous_and_start_at_one
     shards_count_for_themselves
     a_delivery_is_the_message_as_it_was_published
+    a_trace_is_delivered_with_its_message_and_with_no_other
     a_repeated_id_gives_the_first_sequence_and_one_delivery
     a_reader_gets_what_comes_after_its_position_and_nothing_else
     a_reader_waits_for_what_comes_later

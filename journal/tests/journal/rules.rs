@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::join_all};
-use journal::{Bounds, Deliveries, Delivery, Error, Journal, MAX_ID_BYTES, Message, PublishError, Remedy};
+use journal::{Bounds, Deliveries, Delivery, Error, Journal, MAX_ID_BYTES, MAX_TRACE_BYTES, Message, PublishError, Remedy, Trace};
 use schemas::{Sequence, ShardId};
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ const SHARD: ShardId = ShardId(0);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn message(id: impl Into<String>, payload: impl Into<Bytes>) -> Message {
-    Message { id: id.into(), payload: payload.into() }
+    Message { id: id.into(), payload: payload.into(), trace: None }
 }
 
 /// Publishes `1`, `2`, ... with ids of the same text.
@@ -61,6 +61,8 @@ pub(crate) async fn sequences_are_contiguous_and_start_at_one(mut backend: impl 
 pub(crate) async fn shards_count_for_themselves(mut backend: impl Backend) {
     let journal = backend.open(2, ROOM_BYTES).await;
     assert_eq!(journal.shards(), 2);
+    let names = [0, 1, 2].map(|shard| journal.stream(ShardId(shard)));
+    assert!(names[0].ends_with("-0") && names[1].ends_with("-1") && names[2] == "2", "{names:?}");
     publish_numbers(&*journal, 1..=3).await;
     let sequence = journal.publish(ShardId(1), message("1", "other")).await.unwrap();
     assert_eq!(sequence, Sequence(1));
@@ -207,12 +209,29 @@ pub(crate) async fn the_largest_payload_is_stored_and_a_larger_one_refused(mut b
     let journal = backend.open(1, ROOM_BYTES).await;
     let limit = journal.max_payload_bytes();
     assert!(limit > 8_000_000, "{limit}");
-    let id = "i".repeat(MAX_ID_BYTES);
-    assert_eq!(journal.publish(SHARD, message(id, vec![1; limit])).await.unwrap(), Sequence(1));
+    let (id, trace) = ("i".repeat(MAX_ID_BYTES), Trace::new(&"t".repeat(MAX_TRACE_BYTES)));
+    let largest = Message { trace: trace.clone(), ..message(id, vec![1; limit]) };
+    assert_eq!(journal.publish(SHARD, largest).await.unwrap(), Sequence(1));
     let error = refused(journal.publish(SHARD, message("b", vec![1; limit + 1])).await);
     assert!(matches!(error, PublishError::TooLarge { bytes, limit_bytes } if bytes == limit + 1 && limit_bytes == limit), "{error}");
     let mut deliveries = journal.read(SHARD, Sequence::ZERO).await.unwrap();
-    assert_eq!(next(&mut deliveries).await.unwrap().payload.len(), limit);
+    let delivery = next(&mut deliveries).await.unwrap();
+    assert_eq!((delivery.payload.len(), delivery.trace), (limit, trace));
+}
+
+pub(crate) async fn a_trace_is_delivered_with_its_message_and_with_no_other(mut backend: impl Backend) {
+    let journal = backend.open(1, ROOM_BYTES).await;
+    let traces = [Trace::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), None, Trace::new("t")];
+    for (id, trace) in traces.iter().enumerate() {
+        journal.publish(SHARD, Message { trace: trace.clone(), ..message(id.to_string(), "x") }).await.unwrap();
+    }
+    let mut deliveries = journal.read(SHARD, Sequence::ZERO).await.unwrap();
+    for trace in traces {
+        assert_eq!(next(&mut deliveries).await.unwrap().trace, trace);
+    }
+    for text in ["", "a b", "a\r\nNats-Rollup: all", &"t".repeat(MAX_TRACE_BYTES + 1)] {
+        assert_eq!(Trace::new(text), None, "{text}");
+    }
 }
 
 pub(crate) async fn concurrent_messages_are_all_stored_once_and_contiguous(mut backend: impl Backend) {

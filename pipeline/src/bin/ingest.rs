@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let process = Process::start(arguments.settings.load()?)?;
+    let process = Process::start("ingest", arguments.settings.load()?)?;
     let config: ingest::Config = process.settings.section("ingest")?;
     let public = process.bind_public(&config.listen, "ingest.listen").await?;
     let admin = process.bind_internal(&config.admin_listen, "ingest.admin_listen").await?;

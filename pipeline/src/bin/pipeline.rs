@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let process = Process::start(arguments.settings.load()?)?;
+    let process = Process::start("pipeline", arguments.settings.load()?)?;
     let config: writer::Config = process.settings.section("pipeline")?;
     let admin = process.bind_internal(&config.admin_listen, "pipeline.admin_listen").await?;
     let store = Store::open(&process.settings.section("table")?).await?;

@@ -14,13 +14,15 @@ use std::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use journal::{Journal, Message, PublishError};
 use schemas::{BlockBuilder, Event, Identity, Position, ShardId, block::size_bytes};
-use service::tasks::Tasks;
+use service::{tasks::Tasks, telemetry::traces::TraceContext};
 use tokio::{sync::Notify, time::Instant};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{
     Config,
     open_block::{Limits, OpenBlock, Outcome, Place, Queue},
+    span,
 };
 
 /// Why events were not stored, or perhaps not.
@@ -96,7 +98,8 @@ impl Batchers {
     pub(super) fn submit(&self, events: &[(Event<'_>, Identity)]) -> Result<Receipt, Refusal> {
         let shared = &self.0.0;
         shared.admit(events.iter().map(|(event, _)| size_bytes(event)).sum())?;
-        let places = shared.shards.iter().filter_map(|shard| shard.push(events, shared.shards.len()));
+        let request = TraceContext::current();
+        let places = shared.shards.iter().filter_map(|shard| shard.push(events, shared.shards.len(), request.as_ref()));
         Ok(Receipt(places.collect()))
     }
 }
@@ -114,13 +117,13 @@ impl Shared {
 
 impl Shard {
     /// Adds those events of a request that fall into this shard.
-    fn push(&self, events: &[(Event<'_>, Identity)], shards: usize) -> Option<(ShardId, Place)> {
+    fn push(&self, events: &[(Event<'_>, Identity)], shards: usize, request: Option<&TraceContext>) -> Option<(ShardId, Place)> {
         let mine = || events.iter().filter(|(_, identity)| shard_of(*identity, shards) == self.id);
         let size_bytes = mine().map(|(event, _)| size_bytes(event)).sum::<usize>();
         if size_bytes == 0 {
             return None;
         }
-        let place = self.queue().push(size_bytes, mine());
+        let place = self.queue().push(size_bytes, mine(), request.cloned());
         self.changed.notify_one();
         Some((self.id, place))
     }
@@ -155,8 +158,9 @@ impl Receipt {
 
 impl Agents {
     pub(super) fn spawn(self, tasks: &Tasks) {
-        for index in 0..self.shared.shards.len() {
-            let agent = Agent { shared: Arc::clone(&self.shared), index, journal: Arc::clone(&self.journal) };
+        for (index, shard) in self.shared.shards.iter().enumerate() {
+            let stream = self.journal.stream(shard.id);
+            let agent = Agent { shared: Arc::clone(&self.shared), index, stream, journal: Arc::clone(&self.journal) };
             tasks.spawn(format!("batcher-{index}"), async move {
                 agent.run().await;
                 Ok::<(), Infallible>(())
@@ -169,6 +173,7 @@ impl Agents {
 struct Agent {
     shared: Arc<Shared>,
     index: usize,
+    stream: String,
     journal: Arc<dyn Journal>,
 }
 
@@ -194,17 +199,21 @@ impl Agent {
     /// Publishes one block and tells all who wait for it.
     async fn publish(&self, shard: ShardId, block: OpenBlock) {
         let size_bytes = block.events.size_bytes();
-        let outcome = self.store(shard, block.events).await;
+        let span = span::begin(&self.stream, shard, &block.requests);
+        let outcome = self.store(shard, block.events, &span).instrument(span.clone()).await;
+        span::end(&span, &outcome);
         block.outcome.send_replace(Some(outcome));
         self.shared.waiting_bytes.fetch_sub(size_bytes, Ordering::Relaxed);
     }
 
-    async fn store(&self, shard: ShardId, events: BlockBuilder) -> Outcome {
+    async fn store(&self, shard: ShardId, events: BlockBuilder, span: &Span) -> Outcome {
+        let rows = events.rows();
         let block = events.finish();
-        metrics::histogram!("tidemark_ingest_block_events").record(block.rows() as f64);
+        metrics::histogram!("tidemark_ingest_block_events").record(rows as f64);
         metrics::histogram!("tidemark_ingest_block_bytes").record(block.len_bytes() as f64);
         let started = Instant::now();
-        let message = Message { id: Uuid::now_v7().simple().to_string(), payload: block.into_bytes() };
+        let message = Message { id: Uuid::now_v7().simple().to_string(), payload: block.into_bytes(), trace: span::trace(span) };
+        span::describe(span, &message, rows);
         let stored = self.journal.publish(shard, message).await;
         metrics::histogram!("tidemark_ingest_publish_duration_seconds").record(started.elapsed());
         stored.map_err(|error| refused(shard, error))

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use schemas::{BlockBuilder, Event, Identity, Sequence};
+use service::telemetry::traces::TraceContext;
 use tokio::sync::watch;
 
-use super::batcher::Refusal;
+use super::{batcher::Refusal, span::Requests};
 
 /// What became of a block: where it stands, or why it does not.
 pub(super) type Outcome = Result<Sequence, Refusal>;
@@ -26,12 +27,13 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct OpenBlock {
     pub(super) events: BlockBuilder,
+    pub(super) requests: Requests,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
 }
 
 impl Default for OpenBlock {
     fn default() -> Self {
-        Self { events: BlockBuilder::default(), outcome: watch::Sender::new(None) }
+        Self { events: BlockBuilder::default(), requests: Requests::default(), outcome: watch::Sender::new(None) }
     }
 }
 
@@ -56,13 +58,19 @@ impl Queue {
     }
 
     /// Adds the events of one request; they stay together in one block.
-    pub(super) fn push<'e>(&mut self, size_bytes: usize, events: impl Iterator<Item = &'e (Event<'e>, Identity)>) -> Place {
+    pub(super) fn push<'e>(
+        &mut self,
+        size_bytes: usize,
+        events: impl Iterator<Item = &'e (Event<'e>, Identity)>,
+        request: Option<TraceContext>,
+    ) -> Place {
         if self.open.events.rows() > 0 && self.open.events.size_bytes() + size_bytes > self.limits.target_bytes {
             self.seal();
         }
         let first_index =
             u32::try_from(self.open.events.rows()).expect("a block has far fewer rows than 2^32: it is sealed at its target size");
         events.for_each(|(event, identity)| self.open.events.push(event, *identity));
+        self.open.requests.add(request);
         let place = Place { first_index, outcome: self.open.outcome.subscribe() };
         if self.open.events.size_bytes() >= self.limits.target_bytes {
             self.seal();
@@ -114,7 +122,7 @@ mod tests {
     fn push(queue: &mut Queue, events: usize) -> u32 {
         let events = vec![event(); events];
         let size = events.iter().map(|(event, _)| schemas::block::size_bytes(event)).sum();
-        queue.push(size, events.iter()).first_index
+        queue.push(size, events.iter(), None).first_index
     }
 
     fn queue(events_per_block: usize) -> Queue {

@@ -12,7 +12,7 @@ use schemas::{EventDate, Sequence, tables};
 
 use table::Fingerprint;
 
-use super::runs::Runs;
+use super::{runs::Runs, span::Publishes};
 
 /// The rows of the sequences after `after` up to and including `last`.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(super) struct Batch {
     pub(super) quarantined: Runs,
     /// The payload of the last message, as the table will remember it.
     pub(super) last_message: Fingerprint,
+    pub(super) publishes: Publishes,
 }
 
 /// The rows of one partition, in the order of its file.

@@ -10,10 +10,12 @@ use schemas::{Sequence, ShardId, tables};
 use service::{clock::Clock, health::Check};
 use table::{CommitError, DataFile, Fingerprint, NewCommit, Origin, Snapshot, Table, rows_above};
 use tokio::{task::spawn_blocking, time::Instant};
+use tracing::{Instrument, Span};
 
 use super::{
     batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days},
     failpoint::Failpoint,
+    span,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -47,6 +49,7 @@ pub(super) enum Error {
 /// The last known state of the tables for one shard, and the way to the next.
 pub(super) struct Committer {
     shard: ShardId,
+    stream: String,
     events: Table,
     quarantine: Table,
     clock: Clock,
@@ -75,8 +78,8 @@ impl Base {
 }
 
 impl Committer {
-    pub(super) fn new(shard: ShardId, events: Table, quarantine: Table, clock: Clock, check: Check) -> Self {
-        Self { shard, events, quarantine, clock, check }
+    pub(super) fn new(shard: ShardId, stream: String, events: Table, quarantine: Table, clock: Clock, check: Check) -> Self {
+        Self { shard, stream, events, quarantine, clock, check }
     }
 
     /// What the tables say now, for commits from the stream of this identity.
@@ -93,6 +96,13 @@ impl Committer {
 
     /// Commits a batch that begins right after the base's tidemark.
     pub(super) async fn commit(&self, base: Base, batch: Batch) -> Result<Base, Error> {
+        let span = span::begin(&self.stream, self.shard, &batch);
+        let committed = self.commit_traced(base, batch, &span).instrument(span.clone()).await;
+        span::end(&span, &committed);
+        committed
+    }
+
+    async fn commit_traced(&self, base: Base, batch: Batch, span: &Span) -> Result<Base, Error> {
         debug_assert_eq!(base.tidemark(), batch.after, "a batch begins where the table ends (I2)");
         let started = Instant::now();
         let (after, last, quarantine) = (batch.after, batch.last, base.quarantine.tidemark(self.shard));
@@ -106,6 +116,7 @@ impl Committer {
         let quarantine = self.commit_quarantine(base.quarantine, quarantined, (last, origin)).await?;
         let files = self.write(&self.events, &events, after, last).await?;
         measure(&files);
+        span::describe(span, &files);
         Failpoint::EventsWritten.pass();
         let events = self.commit_files(&self.events, &base.events, files, (last, origin)).await?;
         Failpoint::EventsCommitted.pass();

@@ -44,7 +44,7 @@ impl Gap {
 
     /// The row of `quarantine` that says so, at a position that is free.
     pub(super) fn record(self, position: (ShardId, Sequence), code: &str, why: &str, now: DateTime<Utc>) -> RecordBatch {
-        let delivery = Delivery { shard: position.0, sequence: position.1, payload: Bytes::new(), published_at: now };
+        let delivery = Delivery { shard: position.0, sequence: position.1, payload: Bytes::new(), trace: None, published_at: now };
         quarantine_whole(&delivery, code, &format!("{self}: {why}")).quarantined.expect("a whole message is one row")
     }
 }

@@ -6,9 +6,10 @@ use arrow::{array::RecordBatch, error::ArrowError};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use schemas::Sequence;
+use service::telemetry::traces::TraceContext;
 use table::Fingerprint;
 
-use super::{batch::Batch, gap::Gap, runs::Runs};
+use super::{batch::Batch, gap::Gap, runs::Runs, span::Publishes};
 
 /// When a batch is full or old.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,7 @@ pub(super) struct OpenBatch {
     quarantined: Runs,
     rows: usize,
     bytes: usize,
+    publishes: Publishes,
     filled: Option<Filled>,
 }
 
@@ -43,7 +45,17 @@ struct Filled {
 impl OpenBatch {
     /// An empty batch that continues after `after`.
     pub(super) fn new(limits: Limits, after: Sequence) -> Self {
-        Self { limits, after, last: after, events: Runs::default(), quarantined: Runs::default(), rows: 0, bytes: 0, filled: None }
+        Self {
+            limits,
+            after,
+            last: after,
+            events: Runs::default(),
+            quarantined: Runs::default(),
+            rows: 0,
+            bytes: 0,
+            publishes: Publishes::default(),
+            filled: None,
+        }
     }
 
     /// Adds the rows of the next delivery, which may be none.
@@ -62,6 +74,11 @@ impl OpenBatch {
     ) -> Result<(), ArrowError> {
         assert_eq!(sequence, self.last.next(), "the journal's reader delivers every sequence once and in order");
         self.extend((sequence, message), events, quarantined, now)
+    }
+
+    /// Remembers the span that published a delivery, for traces.
+    pub(super) fn link(&mut self, publish: Option<TraceContext>) {
+        self.publishes.add(publish);
     }
 
     /// Adds messages that are gone, with the row that says so.
@@ -135,7 +152,8 @@ impl OpenBatch {
     pub(super) fn take(&mut self) -> Option<Batch> {
         let last_message = Fingerprint::of(&self.filled.as_ref()?.last_message);
         let taken = std::mem::replace(self, Self::new(self.limits, self.last));
-        Some(Batch { after: taken.after, last: taken.last, events: taken.events, quarantined: taken.quarantined, last_message })
+        let Self { after, last, events, quarantined, publishes, .. } = taken;
+        Some(Batch { after, last, events, quarantined, last_message, publishes })
     }
 }
 

@@ -15,6 +15,7 @@ use arrow::{
 };
 use chrono::{DateTime, Utc};
 use schemas::{Sequence, ShardId};
+use service::telemetry::traces::TraceContext;
 use table::TailView;
 
 use super::{
@@ -100,6 +101,11 @@ impl Shard {
             return Ok(events.rows.clone());
         }
         filter_record_batch(&events.rows, &BooleanArray::from(admitted))
+    }
+
+    /// Remembers the span that published the delivery, for traces.
+    pub(super) fn link(&mut self, publish: Option<TraceContext>) {
+        self.open.link(publish);
     }
 
     /// Takes messages that are gone, with the row of `quarantine` that says so.

@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use journal::{Deliveries, Delivery, Journal, Remedy};
 use schemas::{Sequence, ShardId};
-use service::{clock::Clock, health::Check, tasks::Stop};
+use service::{clock::Clock, health::Check, tasks::Stop, telemetry::traces::TraceContext};
 use uuid::Uuid;
 
 use super::{
@@ -235,6 +235,7 @@ impl Run<'_> {
             self.learn(missing).await?;
         }
         let admitted = self.state.push(rows, self.writer.clock.now())?;
+        self.state.link(delivery.trace.as_ref().and_then(|trace| TraceContext::parse(trace.as_str())));
         self.lag.read(delivery.published_at);
         count(admitted);
         Ok(())

@@ -25,7 +25,7 @@ async fn app(messages: u64, set: &[(&str, &str)]) -> App {
 async fn publish(app: &App, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         let event = format!(r#"{{"event_name":"a","user_id":"u{number}","timestamp":1723475612}}"#);
-        app.journal.publish(SHARD, Message { id: format!("{number}"), payload: Bytes::from(event) }).await.unwrap();
+        app.journal.publish(SHARD, Message { id: format!("{number}"), payload: Bytes::from(event), trace: None }).await.unwrap();
     }
 }
 
@@ -85,6 +85,10 @@ async fn pass(mut passes: watch::Receiver<bool>) {
 impl Journal for Stalled {
     fn shards(&self) -> u16 {
         self.journal.shards()
+    }
+
+    fn stream(&self, shard: ShardId) -> String {
+        self.journal.stream(shard)
     }
 
     fn max_payload_bytes(&self) -> usize {

@@ -126,7 +126,7 @@ async fn foreign_messages_are_rows_or_quarantine_and_stop_nothing() {
         String::new(),
     ];
     for (number, text) in messages.iter().enumerate() {
-        let message = Message { id: format!("foreign-{number}"), payload: Bytes::from(text.clone()) };
+        let message = Message { id: format!("foreign-{number}"), payload: Bytes::from(text.clone()), trace: None };
         app.journal.publish(ShardId(0), message).await.unwrap();
     }
     send(&app, 0, 1).await;
@@ -191,7 +191,7 @@ async fn an_event_without_a_time_is_a_repeat_of_its_earlier_self() {
 /// A message published past the door.
 async fn publish(journal: &Memory, number: u64) {
     let event = format!(r#"{{"event_name":"a","user_id":"u{number}","timestamp":1723475612}}"#);
-    journal.publish(ShardId(0), Message { id: format!("{number}"), payload: Bytes::from(event) }).await.unwrap();
+    journal.publish(ShardId(0), Message { id: format!("{number}"), payload: Bytes::from(event), trace: None }).await.unwrap();
 }
 
 #[tokio::test]
@@ -230,7 +230,10 @@ async fn a_tail_with_rows_of_both_tables_goes_over_http_as_it_is() {
     let app = App::with(memory(), &[("pipeline.max_age", "1h"), ("pipeline.max_idle", "1h")]).await;
     let writer = app.writer().await;
     send(&app, 0, 10).await;
-    app.journal.publish(ShardId(0), Message { id: "rubbish".to_owned(), payload: Bytes::from_static(b"rubbish") }).await.unwrap();
+    app.journal
+        .publish(ShardId(0), Message { id: "rubbish".to_owned(), payload: Bytes::from_static(b"rubbish"), trace: None })
+        .await
+        .unwrap();
     let reached = async || {
         let views = writer.tails.views().await.ok()?;
         (views[0].head == Sequence(2)).then_some(views)

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION, uri::Scheme};
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -106,13 +106,15 @@ impl Protocol {
         }
     }
 
-    /// The router as hyper calls it: each request knows its peer, is in flight until it is answered, and its body has a deadline.
+    /// The router as hyper calls it: each request knows its peer and its scheme, is in flight until it is answered, and its body has
+    /// a deadline.
     fn service(
         self,
         peer: SocketAddr,
         activity: Arc<Activity>,
     ) -> impl Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible, Future: Send + 'static> {
-        let Self { router, limits, stop, .. } = self;
+        let Self { router, limits, stop, tls, .. } = self;
+        let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         service_fn(move |request: Request<Incoming>| {
             let (activity, is_http2) = (Arc::clone(&activity), request.version() == Version::HTTP_2);
             let in_flight = activity.begin(request.version());
@@ -120,6 +122,7 @@ impl Protocol {
             let deadline = Deadline { at, stop: stop.clone(), after_stop: limits.stop_timeout.0 / 2 };
             let mut request = request.map(|body| Body::new(TimedBody::new(body, deadline, Arc::clone(&activity))));
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(scheme.clone());
             let answer = router.clone().oneshot(request);
             async move {
                 let mut answer = answer.await?;

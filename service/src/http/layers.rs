@@ -1,5 +1,7 @@
 //! What every answer has: a request id, an error in the one shape, a line of metrics, and no panic that reaches the client.
 
+mod span;
+
 use std::{any::Any, borrow::Cow, time::Instant};
 
 use axum::{
@@ -71,9 +73,11 @@ fn is_sane(value: &HeaderValue) -> bool {
 async fn answer(mut request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
     request.extensions_mut().insert(asked.id.clone());
-    let span = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
-    let response = next.run(request).instrument(span).await;
-    let mut response = complete(response, &asked).await;
+    let traced = span::begin(&asked, request.headers(), request.extensions().get());
+    let logged = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
+    let answered = async { complete(next.run(request).instrument(logged).await, &asked).await };
+    let mut response = answered.instrument(traced.clone()).await;
+    span::end(&traced, response.status());
     asked.count(response.status(), response.extensions().get());
     response.headers_mut().insert(REQUEST_ID_HEADER, asked.id.0);
     response

@@ -16,11 +16,12 @@ pub enum Metric {
 const MS_PER_SECOND: u64 = 1000;
 
 /// Those of every process.
-pub(super) const METRICS: [Metric; 9] = [
+pub(super) const METRICS: [Metric; 10] = [
     Metric::Counter("http_requests_total", "Requests that were answered, by route and status; `none` is a path that does not exist."),
     Metric::Histogram("http_request_duration_seconds", "From the head of a request to the head of its answer."),
     Metric::Counter("http_connections_closed_total", "Connections that the server closed of its own accord, by reason."),
     Metric::Counter("tidemark_requests_refused_total", "Requests that were refused by keys or by limits, by the code of the answer."),
+    Metric::Counter("tidemark_traces_spans_total", "Spans that were handed to the receiver of traces, by result: sent or lost."),
     Metric::Gauge("tidemark_build_info", "Always 1; the label tells the version that runs."),
     Metric::Gauge("process_resident_memory_bytes", "Memory of the process that is in RAM."),
     Metric::Counter("process_cpu_seconds_total", "CPU time of the process, user and system."),

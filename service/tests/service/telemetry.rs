@@ -13,8 +13,8 @@ async fn requests_are_counted_by_route_and_shown_to_prometheus() {
     telemetry::install_crypto();
     let flags = vec![("log.level".to_owned(), "off".to_owned()), ("log.format".to_owned(), "json".to_owned())];
     let settings = Settings::load(Sources { flags, ..Sources::default() }).unwrap();
-    let telemetry = telemetry::init(&settings.section("log").unwrap()).unwrap();
-    assert!(telemetry::init(&settings.section("log").unwrap()).is_err());
+    let telemetry = telemetry::init("test", &settings.section("log").unwrap()).unwrap();
+    assert!(telemetry::init("test", &settings.section("log").unwrap()).is_err());
 
     let router = Router::new().route("/users/{id}", get(|| async { "ok" })).merge(telemetry.metrics_router());
     let server = TestServer::start(router, patient()).await;

@@ -20,5 +20,6 @@ mod repeats;
 mod store_away;
 mod telemetry;
 mod times;
+mod traces;
 mod verify;
 mod wrong_journal;

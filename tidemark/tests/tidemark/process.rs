@@ -19,6 +19,7 @@ pub(crate) struct Tidemark {
     pub(crate) url: String,
     pub(crate) admin_url: String,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Tidemark {
@@ -30,6 +31,15 @@ impl Tidemark {
     /// On a local folder, with further settings.
     pub(crate) async fn start_with_settings(nats: &NatsServer, more: &[&str]) -> Self {
         Self::start_at(nats, None, more).await
+    }
+
+    /// On a local folder, with further settings, in this environment.
+    pub(crate) async fn start_in(nats: &NatsServer, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let lake = format!("table.url={}", folder.path().join("lake").display());
+        let settings = more.iter().map(|setting| (*setting).to_owned()).chain([lake]).collect();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::start_with(nats, folder, settings, environment).await
     }
 
     /// On a bucket that does not exist yet.
@@ -51,16 +61,17 @@ impl Tidemark {
             ],
         };
         settings.extend(more.iter().map(|setting| (*setting).to_owned()));
-        Self::start_with(nats, folder, settings).await
+        Self::start_with(nats, folder, settings, Vec::new()).await
     }
 
-    async fn start_with(nats: &NatsServer, folder: TempDir, mut settings: Vec<String>) -> Self {
+    async fn start_with(nats: &NatsServer, folder: TempDir, mut settings: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         settings.extend([format!("nats.url={}", nats.url()), format!("nats.monitoring_url={}", nats.monitoring_url())]);
         let admin_listen = format!("127.0.0.1:{}", free_port());
         settings.extend([format!("serve.listen={listen}"), format!("serve.admin_listen={admin_listen}")]);
-        let child = spawn(&settings, folder.path());
-        let mut tidemark = Self { child, folder, url: format!("http://{listen}"), admin_url: format!("http://{admin_listen}"), settings };
+        let child = spawn(&settings, &environment, folder.path());
+        let (url, admin_url) = (format!("http://{listen}"), format!("http://{admin_listen}"));
+        let mut tidemark = Self { child, folder, url, admin_url, settings, environment };
         tidemark.ready().await;
         tidemark
     }
@@ -99,13 +110,13 @@ impl Tidemark {
 
     /// Starts it again without waiting until it is ready.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(&self.settings, self.folder.path());
+        self.child = spawn(&self.settings, &self.environment, self.folder.path());
     }
 
     /// Starts it again with the same settings.
     pub(crate) async fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.settings, self.folder.path());
+        self.child = spawn(&self.settings, &self.environment, self.folder.path());
         self.ready().await;
     }
 
@@ -210,7 +221,8 @@ pub(crate) fn role(name: &str) -> PathBuf {
 pub(crate) fn binary(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.stdin(Stdio::null());
-    for name in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("TIDEMARK_")) {
+    let is_ours = |name: &String| name.starts_with("TIDEMARK_") || name.starts_with("OTEL_");
+    for name in std::env::vars().map(|(name, _)| name).filter(is_ours) {
         command.env_remove(name);
     }
     command
@@ -226,11 +238,12 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn spawn(settings: &[String], folder: &Path) -> Child {
+fn spawn(settings: &[String], environment: &[(String, String)], folder: &Path) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let mut command = tidemark(&["serve"]);
     settings.iter().for_each(|setting| {
         command.args(["--set", setting]);
     });
-    command.current_dir(folder).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    command.envs(environment).current_dir(folder).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }

@@ -15,7 +15,7 @@ use schemas::Sequence;
 use super::{Error, Streams};
 use crate::{
     Deliveries, Delivery, Error as JournalError,
-    jetstream::{reader, server::StreamInfo, stream::Stream},
+    jetstream::{publish, reader, server::StreamInfo, stream::Stream},
 };
 
 /// Copies on their way at the same time; each may be as large as the server allows.
@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a target that has grown meanwhile is looked at again.
 const TRIES: usize = 5;
-/// More than the two headers of a copy take.
+/// More than the three headers of a copy take.
 const HEADERS_BYTES: usize = 256;
 
 impl Streams {
@@ -55,11 +55,13 @@ impl Streams {
 
     /// Stores a message behind the one of this number, and nowhere else.
     async fn store(&self, target: &Stream, last: u64, delivery: Result<Delivery, JournalError>) -> Result<(), Error> {
-        let (payload, mut headers) = (delivery?.payload, HeaderMap::new());
+        let Delivery { payload, trace, .. } = delivery?;
+        let mut headers = HeaderMap::new();
         // A foreign message may be as large as the server allows, without any header.
         if payload.len() + HEADERS_BYTES < self.server.client().max_payload() {
             headers.insert(NATS_EXPECTED_LAST_SEQUENCE, last.to_string().as_str());
             headers.insert(NATS_EXPECTED_STREAM, target.name.as_str());
+            publish::carry(trace.as_ref(), &mut headers);
         }
         let request = Request::new().headers(headers).payload(payload).timeout(Some(TIMEOUT));
         let unavailable = |source| JournalError::Unavailable { stream: target.name.clone(), source };
