@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Sql(SqlOptions),
     /// Ask a running Tidemark how much happened, and draw it: events and users by hour, channel and so on.
     #[command(after_help = METRICS_EXAMPLES)]
-    Metrics(MetricsOptions),
+    Metrics(Box<MetricsOptions>),
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),

@@ -155,8 +155,8 @@ mod tests {
         let asked = parameters("--event-name purchase --from -7d --to -1h --order -total --limit 5 --uniques approx", true);
         let expected = [
             ("event_name", "purchase"),
-            ("from", "2026-11-14T12:00:00.000000Z"),
-            ("to", "2026-11-21T11:00:00.000000Z"),
+            ("from", "2026-11-14T12:00:00Z"),
+            ("to", "2026-11-21T11:00:00Z"),
             ("uniques", "approx"),
             ("order", "-total"),
             ("limit", "5"),

@@ -60,7 +60,7 @@ impl Shell {
     /// Nothing answers at the server's address, or the terminal fails.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         self.server.greet().await?;
-        print(&format!("Tidemark at {}. A statement ends with `;`; \\? shows the commands, \\q or Ctrl-D leaves.", self.server.url()))?;
+        print(&format!("Tidemark at {}. A statement ends with `;`; \\? shows the commands, \\q leaves.", self.server.url()))?;
         loop {
             match block_in_place(|| self.editor.readline(PROMPT)) {
                 Ok(input) => {

@@ -69,7 +69,7 @@ async fn a_shell_answers_statements_of_several_lines_completes_names_and_knows_i
 #[tokio::test]
 async fn a_shell_shows_where_a_statement_is_wrong_and_goes_on() {
     let (nats, state) = (NatsServer::start().await, TempDir::new().unwrap());
-    let server = Tidemark::start(&nats).await;
+    let server = Tidemark::start_with_settings(&nats, &["query.max_rows=10"]).await;
     let mut terminal = shell(&server, &state).await;
     terminal.types(&format!("SELECT 1,{ENTER}  chanel FROM events; SELECT 'not' || ' asked';{ENTER}"));
     let shown = terminal.shows("^").await;
@@ -85,6 +85,8 @@ async fn a_shell_shows_where_a_statement_is_wrong_and_goes_on() {
     terminal.shows(PROMPT).await;
     let shown = answer(&mut terminal, "SELECT chr(27) || '[31m' AS harmless;").await;
     assert!(shown.contains("␛[31m"), "what strangers sent does not reach the terminal: {shown}");
+    let shown = answer(&mut terminal, "SELECT * FROM generate_series(1, 11);").await;
+    assert!(shown.contains("(10 rows, ") && shown.contains("note: there are more rows than `query.max_rows` allows"), "{shown}");
     terminal.types(&format!("\\q{ENTER}"));
     assert_eq!(terminal.ends().await, Some(0));
 }

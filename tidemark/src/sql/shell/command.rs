@@ -1,8 +1,7 @@
 //! What begins with `\`: commands to the shell itself.
 
 /// What `\?` shows.
-pub(super) const HELP: &str = "\
-  SELECT ...;      a statement ends with `;` and may have several lines
+pub(super) const HELP: &str = "  SELECT ...;      a statement ends with `;` and may have several lines
   \\d               the tables
   \\d TABLE         the columns of a table
   \\format NAME     the shape of answers: pretty, csv, tsv, json or jsonl
@@ -11,7 +10,7 @@ pub(super) const HELP: &str = "\
   \\?               this text
   \\q               leave; also Ctrl-D
 
-  Tab completes, Ctrl-R searches what was typed before; a line that begins with a space is not remembered.
+  Tab completes; Ctrl-R searches what was typed before, except what began with a space.
   Ctrl-C clears the input, and cancels a running query on the server.";
 
 /// All commands, for completion.
