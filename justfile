@@ -47,11 +47,11 @@ logs:
 demo *arguments:
     @scripts/stack.sh tidemark demo "$@"
 
-# Ask Tidemark: just sql "SELECT event_name, count(*) FROM events GROUP BY 1"
+# Ask Tidemark: just sql "SELECT event_name, count(*) FROM events GROUP BY 1"; a shell without a statement
 [group('use')]
 [no-exit-message]
-sql query:
-    @scripts/stack.sh tidemark sql "$1"
+sql *arguments:
+    @scripts/stack.sh tidemark sql "$@"
 
 # Any command of the operator's binary: just tidemark config show
 [group('use')]

@@ -47,7 +47,7 @@ docker_tidemark() {
     [ -t 0 ] && [ -t 1 ] || tty=(--no-TTY)
     case ${1:-} in
     demo) addresses=(--url http://ingest:8080 --query-url http://query:8081) ;;
-    sql) addresses=(--url http://query:8081) ;;
+    sql | metrics) addresses=(--url http://query:8081) ;;
     esac
     docker compose exec "${tty[@]}" query tidemark "$1" "${addresses[@]}" "${@:2}"
 }

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, quarantine::QuarantineCommand, sql::SqlOptions,
-    verify::VerifyOptions,
+    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
+    quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -27,9 +27,12 @@ pub(crate) enum Command {
     /// Send a day of realistic events to a running Tidemark and show what it counts.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
-    /// Ask a running Tidemark a question in SQL.
+    /// Ask a running Tidemark questions in SQL: one, a script, or in a shell.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlOptions),
+    /// Ask a running Tidemark how much happened, and draw it: events and users by hour, channel and so on.
+    #[command(after_help = METRICS_EXAMPLES)]
+    Metrics(Box<MetricsOptions>),
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
@@ -70,7 +73,8 @@ const EXAMPLES: &str = "\
 Examples:
   tidemark serve                                     everything on http://127.0.0.1:8080, table in ./data/lake
   tidemark demo                                      100,000 events of one day, then a few metrics
-  tidemark sql \"SELECT count(*) FROM events\"         a question in SQL
+  tidemark sql                                       questions in SQL, in a shell
+  tidemark metrics --group-by hour                   events of the last 24 hours, as a chart
   tidemark verify                                    journal and tables compared, position by position
   tidemark config show                               every setting, its value and where it came from";
 
@@ -91,9 +95,22 @@ Examples:
 
 const SQL_EXAMPLES: &str = "\
 Examples:
+  tidemark sql
   tidemark sql \"SELECT event_name, count(*) AS events FROM events GROUP BY 1 ORDER BY 2 DESC\"
   tidemark sql --format csv \"SELECT timestamp, user_id, metadata->>'currency' AS currency FROM events LIMIT 10\"
-  echo \"SHOW TABLES\" | tidemark sql -";
+  tidemark sql < questions.sql
+
+The shell completes names with Tab, keeps a history, and cancels a query on the server with Ctrl-C; \\? shows its commands.
+Several statements on standard input are separated by `;`; the first that fails ends the command with exit code 1.";
+
+const METRICS_EXAMPLES: &str = "\
+Examples:
+  tidemark metrics --group-by hour
+  tidemark metrics --event-name purchase --group-by channel --from -7d
+  tidemark metrics --group-by day --from -30d --tz Europe/Berlin
+  tidemark metrics --group-by day,channel --from 2026-11-01T00:00:00Z --json
+
+On a terminal the answer is a chart, elsewhere a table without colours.";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:

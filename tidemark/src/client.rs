@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use http::header::CONTENT_TYPE;
+use anyhow::Context;
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder, Response};
 use serde::Deserialize;
 use service::{
@@ -14,11 +14,31 @@ use service::{
 
 use crate::serve::ServeConfig;
 
+/// What one should know about an answer that is not fresh.
+pub(crate) const NOT_FRESH: &str =
+    "events that are not committed yet are missing, because no pipeline tells them; `/readyz` says what is down";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why a request has no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Start it, or name another address.
+    #[error("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`")]
+    Unreachable { url: String },
+    /// Look at the network.
+    #[error("`{url}` did not answer as expected")]
+    Broken { url: String, source: reqwest::Error },
+    /// Do what the problem says.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// Something else than Tidemark answers there.
+    #[error("the server answered {status}: {body}")]
+    Unknown { status: StatusCode, body: String },
+}
+
 /// The members of a problem that a person needs.
-#[derive(Debug, Deserialize)]
-struct Problem {
+#[derive(Debug, Deserialize, thiserror::Error)]
+pub(crate) struct Problem {
     detail: String,
     line: Option<u64>,
     column: Option<u64>,
@@ -53,34 +73,51 @@ pub(crate) fn server(url: Option<String>, settings: &Settings) -> anyhow::Result
 ///
 /// # Errors
 /// Says that nothing answers and how to start it, or what the server objects to.
-pub(crate) async fn send(request: RequestBuilder, url: &str) -> anyhow::Result<Response> {
+pub(crate) async fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) if error.is_connect() => {
-            bail!("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`")
-        }
-        Err(error) => return Err(error).with_context(|| format!("`{url}` did not answer as expected")),
+        Err(error) if error.is_connect() => return Err(Error::Unreachable { url: url.to_owned() }),
+        Err(source) => return Err(Error::Broken { url: url.to_owned(), source }),
     };
-    if response.status().is_success() { Ok(response) } else { bail!(refusal(response).await) }
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+}
+
+/// Whether an answer says that events which are not committed yet are not in it.
+pub(crate) fn is_stale(headers: &HeaderMap) -> bool {
+    headers.get("tidemark-fresh").is_some_and(|value| value == "false")
+}
+
+/// Whether an answer says that rows or groups were left out.
+pub(crate) fn is_truncated(headers: &HeaderMap) -> bool {
+    headers.get("x-truncated").is_some_and(|value| value == "true")
 }
 
 /// What a bad answer says.
-async fn refusal(response: Response) -> String {
+async fn refusal(response: Response) -> Error {
     let status = response.status();
     let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     let body = response.text().await.unwrap_or_default();
     match serde_json::from_str::<Problem>(&body) {
-        Ok(problem) if is_problem => problem.to_string(),
-        _ => format!("the server answered {status}: {}", body.trim()),
+        Ok(problem) if is_problem => problem.into(),
+        _ => Error::Unknown { status, body: body.trim().to_owned() },
+    }
+}
+
+impl Problem {
+    /// Line and column of what is wrong, both from 1.
+    pub(crate) fn place(&self) -> Option<(u64, u64)> {
+        self.line.zip(self.column)
     }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.detail)?;
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, " (line {line}, column {column})")?;
+        match self.place() {
+            Some((line, column)) if !self.detail.contains(&format!("line {line}, column {column}")) => {
+                write!(f, " (line {line}, column {column})")
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

@@ -13,10 +13,13 @@ mod demo;
 mod health;
 mod journal;
 mod keys;
+mod members;
+mod metrics;
 mod output;
 mod quarantine;
 mod serve;
 mod sql;
+mod terminal;
 mod verify;
 
 #[tokio::main]
@@ -29,6 +32,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Serve => serve::run(settings.load()?).await,
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
+        Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
         Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,

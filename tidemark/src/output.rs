@@ -4,8 +4,14 @@ use std::io::{ErrorKind, Result, Write, stdout};
 
 /// Prints a text and ends the line; a reader that has seen enough (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
-    match writeln!(stdout(), "{text}") {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+    write(format!("{text}\n").as_bytes()).map(|_| ())
+}
+
+/// Prints bytes as they are, at once; false when the reader has seen enough.
+pub(crate) fn write(bytes: &[u8]) -> Result<bool> {
+    let mut out = stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
     }
 }

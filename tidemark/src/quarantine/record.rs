@@ -1,14 +1,11 @@
 //! A record of quarantine, and the event that is made of it.
 
-use std::fmt;
-
 use pipeline::writer::{ADOPTED_CODE, GAP_CODE};
 use schemas::{Position, Sequence, ShardId};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
+
+use crate::members::Members;
 
 /// A row of `quarantine`, as [`question`] asks for it.
 #[derive(Debug, Deserialize)]
@@ -54,33 +51,6 @@ impl Record {
         }
         let texts = members.iter().map(|(key, value)| format!("{}:{value}", serde_json::Value::from(key.as_str())));
         Some(format!("{{{}}}", texts.collect::<Vec<_>>().join(",")))
-    }
-}
-
-/// The members of a JSON object as they were written; a name may stand twice.
-struct Members(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ReadMembers)
-    }
-}
-
-struct ReadMembers;
-
-impl<'de> Visitor<'de> for ReadMembers {
-    type Value = Members;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Members(members))
     }
 }
 

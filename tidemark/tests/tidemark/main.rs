@@ -5,6 +5,7 @@
 
 mod as_sent;
 mod chaos;
+mod charts;
 mod crash;
 mod duckdb;
 mod edges;
@@ -17,8 +18,10 @@ mod messages;
 mod openapi;
 mod process;
 mod repeats;
+mod shell;
 mod store_away;
 mod telemetry;
+mod terminal;
 mod times;
 mod traces;
 mod verify;
