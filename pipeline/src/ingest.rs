@@ -25,7 +25,7 @@ mod openapi;
 mod options;
 mod request;
 
-pub use config::Config;
+pub use config::{Config, MissingEventId};
 
 /// What the role needs from the process it lives in.
 pub struct Parts {
