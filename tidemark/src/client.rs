@@ -1,9 +1,9 @@
-//! Talking to a running Tidemark over HTTP, and turning its problems into messages for a terminal.
+//! Talking to a running Tidemark over HTTP or HTTPS, and turning its problems into messages for a terminal.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail};
-use http::header::CONTENT_TYPE;
+use anyhow::Context;
+use http::{StatusCode, header::CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder, Response};
 use serde::Deserialize;
 use service::{
@@ -14,11 +14,33 @@ use service::{
 
 use crate::serve::ServeConfig;
 
+mod trust;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why a request has no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Start it, or name another address.
+    #[error("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`")]
+    Unreachable { url: String },
+    /// Do what it says about the certificate.
+    #[error(transparent)]
+    Distrusted(#[from] trust::Distrust),
+    /// Look at the network.
+    #[error("`{url}` did not answer as expected")]
+    Broken { url: String, source: reqwest::Error },
+    /// Do what the problem says.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// Something else than Tidemark answers there.
+    #[error("the server answered {status}: {body}")]
+    Unknown { status: StatusCode, body: String },
+}
+
 /// The members of a problem that a person needs.
-#[derive(Debug, Deserialize)]
-struct Problem {
+#[derive(Debug, Deserialize, thiserror::Error)]
+pub(crate) struct Problem {
     detail: String,
     line: Option<u64>,
     column: Option<u64>,
@@ -29,13 +51,17 @@ struct Problem {
 pub(crate) struct ClientConfig {
     /// The key that every request brings.
     api_key: Secret,
+    /// Certificates that are trusted beside those that this machine trusts, in PEM; empty = none.
+    ca: PathBuf,
 }
 
-/// An HTTP client whose TLS is ready and whose requests bring the key of the settings.
+/// An HTTP client that trusts the certificates of the settings and whose requests bring the key of the settings.
 pub(crate) fn client(settings: &Settings) -> anyhow::Result<Client> {
     service::telemetry::install_crypto();
-    let headers = keys::headers(&settings.section::<ClientConfig>("client")?.api_key);
-    Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(headers).build().context("the HTTP client cannot start")
+    let ClientConfig { api_key, ca } = settings.section("client")?;
+    let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(keys::headers(&api_key));
+    let trusted = trust::certificates(&ca)?;
+    trusted.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate).build().context("the HTTP client cannot start")
 }
 
 /// The address given, or that of `tidemark serve` under the same settings.
@@ -52,26 +78,30 @@ pub(crate) fn server(url: Option<String>, settings: &Settings) -> anyhow::Result
 /// Sends a request to the server at `url` and gives its good answer.
 ///
 /// # Errors
-/// Says that nothing answers and how to start it, or what the server objects to.
-pub(crate) async fn send(request: RequestBuilder, url: &str) -> anyhow::Result<Response> {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => {
-            bail!("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`")
-        }
-        Err(error) => return Err(error).with_context(|| format!("`{url}` did not answer as expected")),
-    };
-    if response.status().is_success() { Ok(response) } else { bail!(refusal(response).await) }
+/// Says that nothing answers and how to start it, why its certificate is not trusted, or what the server objects to.
+pub(crate) async fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
+    let response = request.send().await.map_err(|error| unanswered(error, url))?;
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+}
+
+/// Why a request to `url` has no answer at all.
+pub(crate) fn unanswered(error: reqwest::Error, url: &str) -> Error {
+    let url = url.to_owned();
+    match trust::tls_error(&error) {
+        Some(fault) => trust::Distrust::of(fault.clone(), url).into(),
+        None if error.is_connect() => Error::Unreachable { url },
+        None => Error::Broken { url, source: error },
+    }
 }
 
 /// What a bad answer says.
-async fn refusal(response: Response) -> String {
+async fn refusal(response: Response) -> Error {
     let status = response.status();
     let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     let body = response.text().await.unwrap_or_default();
     match serde_json::from_str::<Problem>(&body) {
-        Ok(problem) if is_problem => problem.to_string(),
-        _ => format!("the server answered {status}: {}", body.trim()),
+        Ok(problem) if is_problem => problem.into(),
+        _ => Error::Unknown { status, body: body.trim().to_owned() },
     }
 }
 
