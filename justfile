@@ -96,6 +96,12 @@ schemathesis *options: tools claim
     cargo build --locked --package tidemark
     @scripts/schemathesis.sh "$CARGO_TARGET_DIR/debug/tidemark" "$@"
 
+# Bytes that nobody would think of, sent to the parser of the door: just fuzz 600 (seconds), just fuzz artifacts/door/crash-... (one body)
+[group('develop')]
+[no-exit-message]
+fuzz seconds_or_body="60":
+    @scripts/fuzz.sh "$1"
+
 # A power cut of the journal's disk, and a full one: on loop-mounted images, so as root on Linux
 [group('develop')]
 [no-exit-message]

@@ -26,7 +26,7 @@ mod options;
 mod request;
 mod span;
 
-pub use config::Config;
+pub use config::{Config, MissingEventId};
 
 /// What the role needs from the process it lives in.
 pub struct Parts {

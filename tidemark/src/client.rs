@@ -1,6 +1,6 @@
-//! Talking to a running Tidemark over HTTP, and turning its problems into messages for a terminal.
+//! Talking to a running Tidemark over HTTP or HTTPS, and turning its problems into messages for a terminal.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
@@ -14,6 +14,8 @@ use service::{
 
 use crate::serve::ServeConfig;
 
+mod trust;
+
 /// What one should know about an answer that is not fresh.
 pub(crate) const NOT_FRESH: &str =
     "events that are not committed yet are missing, because no pipeline tells them; `/readyz` says what is down";
@@ -25,6 +27,9 @@ pub(crate) enum Error {
     /// Start it, or name another address.
     #[error("nothing answers at `{url}`; start it with `./justw up` or `tidemark serve`, or name another address with `--url`")]
     Unreachable { url: String },
+    /// Do what it says about the certificate.
+    #[error(transparent)]
+    Distrusted(#[from] trust::Distrust),
     /// Look at the network.
     #[error("`{url}` did not answer as expected")]
     Broken { url: String, source: reqwest::Error },
@@ -49,13 +54,17 @@ pub(crate) struct Problem {
 pub(crate) struct ClientConfig {
     /// The key that every request brings.
     api_key: Secret,
+    /// Certificates that are trusted beside those that this machine trusts, in PEM; empty = none.
+    ca: PathBuf,
 }
 
-/// An HTTP client whose TLS is ready and whose requests bring the key of the settings.
+/// An HTTP client that trusts the certificates of the settings and whose requests bring the key of the settings.
 pub(crate) fn client(settings: &Settings) -> anyhow::Result<Client> {
     service::telemetry::install_crypto();
-    let headers = keys::headers(&settings.section::<ClientConfig>("client")?.api_key);
-    Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(headers).build().context("the HTTP client cannot start")
+    let ClientConfig { api_key, ca } = settings.section("client")?;
+    let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(keys::headers(&api_key));
+    let trusted = trust::certificates(&ca)?;
+    trusted.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate).build().context("the HTTP client cannot start")
 }
 
 /// The address given, or that of `tidemark serve` under the same settings.
@@ -72,14 +81,20 @@ pub(crate) fn server(url: Option<String>, settings: &Settings) -> anyhow::Result
 /// Sends a request to the server at `url` and gives its good answer.
 ///
 /// # Errors
-/// Says that nothing answers and how to start it, or what the server objects to.
+/// Says that nothing answers and how to start it, why its certificate is not trusted, or what the server objects to.
 pub(crate) async fn send(request: RequestBuilder, url: &str) -> Result<Response, Error> {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Err(Error::Unreachable { url: url.to_owned() }),
-        Err(source) => return Err(Error::Broken { url: url.to_owned(), source }),
-    };
+    let response = request.send().await.map_err(|error| unanswered(error, url))?;
     if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+}
+
+/// Why a request to `url` has no answer at all.
+pub(crate) fn unanswered(error: reqwest::Error, url: &str) -> Error {
+    let url = url.to_owned();
+    match trust::tls_error(&error) {
+        Some(fault) => trust::Distrust::of(fault.clone(), url).into(),
+        None if error.is_connect() => Error::Unreachable { url },
+        None => Error::Broken { url, source: error },
+    }
 }
 
 /// Whether an answer says that events which are not committed yet are not in it.

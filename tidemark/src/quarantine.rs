@@ -146,7 +146,7 @@ impl Replay {
             return Ok(Answer::Refused { code: record.code.clone(), message: record.message.clone() });
         };
         let request = self.client.post(format!("{}/events", self.url)).header(CONTENT_TYPE, "application/json").body(body);
-        let answer = request.send().await.with_context(|| format!("no answer from `{}`", self.url))?;
+        let answer = request.send().await.map_err(|error| client::unanswered(error, &self.url))?;
         match answer.status() {
             status if status.is_success() => Ok(Answer::Accepted),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => refusal(&answer.text().await?),

@@ -28,7 +28,8 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 pub(super) struct AcceptedOne {
     /// Always `accepted`.
     status: &'static str,
-    /// The client's own id, or one that is the same for every repeat of this event. SQL shows the same.
+    /// The client's own id, or one that is the same for every repeat of this event, unless `ingest.missing_event_id` makes it a new
+    /// one. SQL shows the same.
     event_id: String,
     /// Always 1.
     accepted: usize,

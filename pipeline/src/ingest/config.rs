@@ -17,6 +17,8 @@ pub struct Config {
     pub future_skew: Interval,
     /// What to do with a field that no event has.
     pub unknown_fields: UnknownFields,
+    /// What becomes of an event without an id of its own.
+    pub missing_event_id: MissingEventId,
     /// The channels accepted; empty = any.
     pub channels: Vec<String>,
     /// Most events in a request.
@@ -49,6 +51,16 @@ pub enum UnknownFields {
     Ignore,
     /// The event is refused.
     Reject,
+}
+
+/// What becomes of an event without `event_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingEventId {
+    /// Its id follows from its fields, so that a repeat is the same event.
+    Derived,
+    /// It gets a new one, so that a repeat is another event.
+    Random,
 }
 
 impl Config {

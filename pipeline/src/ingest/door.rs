@@ -21,9 +21,10 @@ use service::{
     settings::ByteSize,
 };
 use tower_http::decompression::RequestDecompressionLayer;
+use uuid::Uuid;
 
 use super::{
-    Config,
+    Config, MissingEventId,
     answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted, Refused},
     batcher::{Batchers, Receipt},
     openapi, options,
@@ -37,6 +38,7 @@ pub(super) struct Door(Arc<Shared>);
 struct Shared {
     batchers: Batchers,
     identity: IdentityRule,
+    missing_event_id: MissingEventId,
     rules: Rules,
     page_view_rules: Rules,
     max_events: usize,
@@ -84,6 +86,17 @@ async fn page_view(State(door): State<Door>, events: Events) -> Result<PageViewA
     }
 }
 
+impl Shared {
+    /// The event, if it is one; with an id of its own where ids are random and it has none.
+    fn event<'a>(&self, raw: RawEvent<'a>, rules: &Rules, now: Timestamp) -> Result<Event<'a>, Vec<Violation>> {
+        let mut event = Event::validate(raw, rules, now)?;
+        if self.missing_event_id == MissingEventId::Random {
+            event.event_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string().into());
+        }
+        Ok(event)
+    }
+}
+
 /// The events of a request, told apart.
 #[derive(Default)]
 struct Judged<'a> {
@@ -95,12 +108,13 @@ impl Door {
     pub(super) fn new(config: &Config, batchers: Batchers, identity: IdentityRule, clock: Clock) -> Self {
         let rules = config.rules();
         let page_view_rules = rules.for_page_views();
-        Self(Arc::new(Shared { batchers, identity, rules, page_view_rules, max_events: config.max_bulk_events, clock }))
+        let Config { missing_event_id, max_bulk_events: max_events, .. } = *config;
+        Self(Arc::new(Shared { batchers, identity, missing_event_id, rules, page_view_rules, max_events, clock }))
     }
 
     async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules, request: &Events) -> Result<AcceptedOne, Problem> {
         request.charge(1)?;
-        let event = Event::validate(raw, rules, self.now()).map_err(|violations| {
+        let event = self.0.event(raw, rules, self.now()).map_err(|violations| {
             count(0, 1);
             answer::invalid(Refused::one(violations))
         })?;
@@ -141,7 +155,7 @@ impl Door {
         let take = |item: Item<'a>| {
             judged.add(
                 Some(index),
-                item.map_err(|violation| vec![violation]).and_then(|raw| Event::validate(raw, rules, now)),
+                item.map_err(|violation| vec![violation]).and_then(|raw| self.0.event(raw, rules, now)),
                 &self.0.identity,
             );
             index += 1;
@@ -155,7 +169,7 @@ impl Door {
 
     fn judge_one<'a>(&self, raw: RawEvent<'a>) -> Judged<'a> {
         let mut judged = Judged::default();
-        judged.add(None, Event::validate(raw, &self.0.rules, self.now()), &self.0.identity);
+        judged.add(None, self.0.event(raw, &self.0.rules, self.now()), &self.0.identity);
         judged
     }
 

@@ -154,20 +154,21 @@ fn described_event(required: &[&str]) -> Value {
     })
 }
 
-/// `CloudEvents` 1.0 as JSON; the attributes become the fields that are named here.
+/// `CloudEvents` 1.0 as JSON; the attributes become the fields that are named here. `null` counts as absent.
 fn described_cloud_event() -> Value {
-    let text = |most: usize, becomes: &str| json!({"type": "string", "minLength": 1, "maxLength": most, "description": becomes});
+    let text = |kind: Value, most: usize, becomes: &str| json!({"type": kind, "minLength": 1, "maxLength": most, "description": becomes});
+    let (required, optional) = (json!("string"), json!(["string", "null"]));
     json!({
         "type": "object",
         "required": ["specversion", "id", "source", "type"],
         "properties": {
             "specversion": {"type": "string", "const": "1.0"},
-            "id": text(128, "Becomes `event_id`."),
-            "source": text(64, "Becomes `channel`."),
-            "type": text(128, "Becomes `event_name`."),
-            "time": {"type": "string", "format": "date-time", "description": "Becomes `timestamp`."},
-            "subject": text(128, "Becomes `user_id`."),
-            "data": {"type": "object", "description": "Becomes `metadata`, kept as sent."},
+            "id": text(required.clone(), 128, "Becomes `event_id`."),
+            "source": text(required.clone(), 64, "Becomes `channel`."),
+            "type": text(required, 128, "Becomes `event_name`."),
+            "time": {"type": optional.clone(), "format": "date-time", "description": "Becomes `timestamp`."},
+            "subject": text(optional, 128, "Becomes `user_id`."),
+            "data": {"type": ["object", "null"], "description": "Becomes `metadata`, kept as sent."},
         },
     })
 }
@@ -230,5 +231,16 @@ mod tests {
         let described = event["properties"].as_object().unwrap();
         assert!(described.keys().all(|key| Field::named(key).is_some()), "{described:?}");
         assert!(Field::ALL.iter().all(|field| described.contains_key(field.name())), "{described:?}");
+    }
+
+    #[test]
+    fn what_may_be_absent_may_be_null() {
+        for described in [event(), page_view_event(), described_cloud_event()] {
+            let required = described["required"].as_array().unwrap();
+            for (name, field) in described["properties"].as_object().unwrap() {
+                let takes_null = [&field["type"], &field["anyOf"]].iter().any(|forms| forms.to_string().contains("\"null\""));
+                assert_eq!(takes_null, !required.contains(&Value::from(name.as_str())), "{name}: {field}");
+            }
+        }
     }
 }

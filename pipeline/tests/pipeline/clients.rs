@@ -91,6 +91,29 @@ async fn load_tools_one_body_again_and_again_is_accepted_each_time_and_folded() 
 }
 
 #[tokio::test]
+async fn load_tools_where_ids_are_random_every_request_is_a_row() {
+    let app = App::with_settings(&[("ingest.missing_event_id", "random")]).await;
+    let writer = app.writer().await;
+    let body = r#"{"event_name":"load","user_id":"u1","timestamp":1723475612}"#;
+    let answers = futures::future::join_all((0..200).map(|_| app.post("/events", body))).await;
+    let (_, bulk) = app.post("/events/bulk", format!("[{body},{body}]")).await;
+    let mut told: BTreeSet<String> = answers.iter().map(|(_, answer)| answer["event_id"].as_str().unwrap().to_owned()).collect();
+    told.extend(bulk["event_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
+    for _ in 0..2 {
+        let view = r#"{"event_type":"page_view","site_id":"s","path":"/","timestamp":1723475612}"#;
+        assert_eq!(app.send("/event", &[], view).await.status, 204);
+        assert_eq!(app.post("/events", body.replacen('{', r#"{"event_id":"own","#, 1)).await.1["event_id"], "own");
+    }
+    app.drained().await;
+    let rows = app.rows().await;
+    let stored: BTreeSet<String> = rows.iter().filter(|row| row.event_name == "load").map(|row| row.event_id.clone().unwrap()).collect();
+    assert_eq!((told.len(), rows.len()), (202, 202 + 2 + 1), "the views are two, and an id of one's own is folded as ever");
+    told.insert("own".to_owned());
+    assert_eq!(stored, told, "the ids of the answers are in the table");
+    writer.stop().await;
+}
+
+#[tokio::test]
 async fn cloud_events_in_three_forms_are_the_same_event() {
     let app = App::start().await;
     let event = r#"{"specversion":"1.0","id":"e-1","type":"com.shop.sold","source":"/shop","subject":"u é","time":"2025-11-12T19:30:01Z","data":{"price":1.50}}"#;

@@ -2,7 +2,7 @@
 
 use super::{Broken, Dialect, Field, RawEvent, Syntax, read, read::EventReader};
 use crate::{
-    json,
+    json::{self, Sent},
     violation::{Code, Violation},
 };
 
@@ -115,7 +115,7 @@ fn begin<'a>(reader: &mut EventReader<'a>) -> Result<Begun<'a>, Unread> {
     let mut event = Box::new(RawEvent { dialect: reader.dialect, ..RawEvent::default() });
     let mut is_first = true;
     while let Some(key) = reader.json.next_key(is_first)? {
-        if key.string == EVENTS && reader.dialect == Dialect::Tidemark {
+        if is_list(key) && reader.dialect == Dialect::Tidemark {
             return list(reader, event);
         }
         reader.member(&mut event, key)?;
@@ -123,6 +123,11 @@ fn begin<'a>(reader: &mut EventReader<'a>) -> Result<Begun<'a>, Unread> {
     }
     reader.json.end()?;
     Ok(Begun::Event(event))
+}
+
+/// Whether a key is that of a list of events, also when it is written with escapes.
+fn is_list(key: Sent<'_>) -> bool {
+    key.text().is_ok_and(|key| key == EVENTS)
 }
 
 fn list<'a>(reader: &mut EventReader<'a>, event: Box<RawEvent<'a>>) -> Result<Begun<'a>, Unread> {
@@ -195,7 +200,7 @@ fn elements<'a>(reader: &mut EventReader<'a>, taker: &mut Taker<impl FnMut(Item<
 /// The rest of the object behind the list under `events`.
 fn behind<'a>(reader: &mut EventReader<'a>, event: &mut RawEvent<'a>) -> Result<(), Stop> {
     while let Some(key) = reader.json.next_key(false)? {
-        if key.string == EVENTS {
+        if is_list(key) {
             let violation = Violation::new("/events", Code::RepeatedField, "`events` stands more than once");
             return Err(Stop::Refused(violation.into()));
         }

@@ -30,6 +30,7 @@ fn a_body_is_one_event_a_list_a_wrapper_or_lines() {
         ("\u{feff} {\"event_name\":\"a\"}\n", 1),
         (r#"[{"event_name":"a"},7,{}]"#, 3),
         (r#"{"sent":1,"events":[{},{}],"by":{}}"#, 2),
+        (r#"{"\u0065vents":[{},{}]}"#, 2),
         ("{\"event_name\":\"a\"}\n\n{\"event_name\":\"b\"}\r\n \n{}\n", 3),
         ("\u{feff}{}\n{}", 2),
         ("[]", 0),

@@ -92,3 +92,13 @@ fn the_round_trip_sees_events() {
     assert_eq!(oracle::check(format!("{{\"events\":[{event},7,{event}]}}").as_bytes()), 2);
     assert_eq!(oracle::check(format!("{event}\nrubbish\n{event}").as_bytes()), 2);
 }
+
+#[test]
+fn every_seed_of_the_fuzzer_is_accepted_as_it_is() {
+    let seeds = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/door")).unwrap();
+    let accepted: Vec<(String, usize)> = seeds
+        .map(|seed| seed.unwrap())
+        .map(|seed| (seed.file_name().into_string().unwrap(), oracle::check(&std::fs::read(seed.path()).unwrap())))
+        .collect();
+    assert!(accepted.len() >= 10 && accepted.iter().all(|(_, events)| *events > 0), "{accepted:?}");
+}

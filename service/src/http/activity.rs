@@ -53,6 +53,7 @@ pub(super) enum Closed {
     Idle,
     NotRead,
     NoRequest,
+    Malformed,
 }
 
 /// A request that is being answered, until the last byte of its answer is taken.
@@ -182,6 +183,7 @@ impl Closed {
             Self::Idle => "idle",
             Self::NotRead => "not_read",
             Self::NoRequest => "no_request",
+            Self::Malformed => "malformed",
         }
     }
 }

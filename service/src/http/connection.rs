@@ -94,7 +94,7 @@ impl Protocol {
         }
     }
 
-    /// A client's error ends the connection, and is not worth more than a debug line.
+    /// A client's error ends the connection, and is not worth more than a debug line. A head that is none hyper itself has answered.
     async fn speak<S>(self, socket: S, peer: SocketAddr, activity: Arc<Activity>, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -103,6 +103,9 @@ impl Protocol {
         let builder = self.builder.clone();
         if let Err(error) = watcher.watch(builder.serve_connection(stream, self.service(peer, activity))).await {
             tracing::debug!(error, "a connection broke");
+            if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+                note(Closed::Malformed);
+            }
         }
     }
 

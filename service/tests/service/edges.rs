@@ -9,7 +9,10 @@ use axum::{
 };
 use futures::future::join_all;
 use http::Request;
-use service::{http::Limits, settings::Interval};
+use service::{
+    http::Limits,
+    settings::{ByteSize, Interval},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -131,16 +134,47 @@ async fn when_every_connection_has_a_request_a_new_one_gets_503() {
     server.stop().await.unwrap();
 }
 
+/// What the HTTP library says of itself, below the routes: a status, no body, no id, and the end of the connection.
+fn is_bare(answer: &str, status: u16) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with("\r\n\r\n"), "{answer}");
+    for (part, is_there) in [("connection: close\r\n", true), ("content-length: 0\r\n", true), ("x-request-id", false)] {
+        assert_eq!(answer.contains(part), is_there, "{part} in {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_head_with_too_many_or_too_large_fields_is_431() {
     let server = TestServer::start(router(), patient()).await;
     let many: String = (0..30).map(|number| format!("X-{number}: 1\r\n")).collect();
     let large = format!("X-Large: {}\r\n", "x".repeat(20 << 10));
     for fields in [many, large] {
-        let answer = read_all(&mut connect(&server, &format!("GET /ok HTTP/1.1\r\nHost: x\r\n{fields}\r\n")).await).await;
-        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        is_bare(&read_all(&mut connect(&server, &format!("GET /ok HTTP/1.1\r\nHost: x\r\n{fields}\r\n")).await).await, 431);
     }
     read_to(&mut connect(&server, OK).await, "ok").await;
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_request_ends_its_connection_and_the_next_one_is_served() {
+    let server = TestServer::start(router(), Limits { max_head: ByteSize(256 << 10), ..patient() }).await;
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(70 << 10));
+    for (head, status) in [
+        ("rubbish\r\n\r\n", 400),
+        ("G@T /ok HTTP/1.1 and more\r\n\r\n", 400),
+        ("GET /ok HTTP/3.0\r\n\r\n", 400),
+        ("GET /ok HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        ("GET /ok HTTP/1.1\r\nX: a\0b\r\n\r\n", 400),
+        ("POST /read HTTP/1.1\r\nContent-Length: many\r\n\r\n", 400),
+        ("POST /read HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12", 400),
+        (&long, 414),
+    ] {
+        is_bare(&read_all(&mut connect(&server, head).await).await, status);
+        read_to(&mut connect(&server, OK).await, "ok").await;
+    }
+    let both = read_all(&mut connect(&server, &format!("{OK}rubbish\r\n\r\n")).await).await;
+    let (first, second) = both.split_once("\r\n\r\nok").expect("what came before it is answered whole");
+    assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && first.contains("x-request-id: "), "{first}");
+    is_bare(second, 400);
     server.stop().await.unwrap();
 }
 

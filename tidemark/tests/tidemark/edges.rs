@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures::future::join_all;
 use reqwest::{Client, Method};
+use serde_json::Value;
 use service::{
     errors,
     health::Health,
@@ -129,11 +130,15 @@ async fn two_thousand_idle_and_slow_clients_hurt_nobody() {
     println!("{} connections took {growth} KiB", clients.len());
 }
 
-/// 1 GiB of zeros.
-fn bomb() -> Vec<u8> {
-    let output = std::process::Command::new("sh").args(["-c", "head -c 1073741824 /dev/zero | gzip -1"]).output().unwrap();
+fn output_of(script: &str) -> Vec<u8> {
+    let output = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
     assert!(output.status.success());
     output.stdout
+}
+
+/// 1 GiB of zeros.
+fn bomb() -> Vec<u8> {
+    output_of("head -c 1073741824 /dev/zero | gzip -1")
 }
 
 #[tokio::test]
@@ -175,4 +180,68 @@ async fn a_stop_is_within_ten_seconds_also_with_idle_connections_and_a_slow_body
     drop(clients);
     server.restart().await;
     assert_eq!(server.sql("SELECT count(*) FROM events"), "1");
+}
+
+/// What a test sends with a key: status, the limit that refused it, and whether it is told when to send again.
+async fn told(server: &Tidemark, key: &str, body: Vec<u8>, encoding: &'static str) -> (u16, Value, bool) {
+    let post =
+        Client::new().post(format!("{}/events/bulk", server.url)).header("X-API-Key", key).header("Content-Type", "application/json");
+    let answer = post.header("Content-Encoding", encoding).body(body).send().await.unwrap();
+    let (status, has_wait) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+    assert!(answer.headers().contains_key("ratelimit"), "every answer tells how its sender stands");
+    (status, answer.json::<Value>().await.unwrap()["limit"].clone(), has_wait)
+}
+
+#[tokio::test]
+async fn each_key_may_send_and_ask_so_much_and_nothing_over_it_is_stored() {
+    let nats = NatsServer::start().await;
+    let limits = ["limits.burst=100s", "limits.events_per_second=1", "limits.bytes_per_second=1KiB", "limits.queries_per_second=1"];
+    let root = format!("keys.root_key={ROOT}");
+    let server = Tidemark::start_with_settings(&nats, &[&["keys.file=keys.json", &root], &limits[..]].concat()).await;
+    let [first, second, third, asker] = ["ingest", "ingest", "ingest", "query"].map(|scope| key(&server, scope));
+    let is_read = async || (status_before_body(&server, &Method::POST, "/events", &asker).await == 403).then_some(());
+    until("the server to read the new keys", SOON, is_read).await;
+
+    let sixty: Vec<u8> = format!("[{}]", vec![EVENT; 60].join(",")).into();
+    assert_eq!(told(&server, &first, sixty.clone(), "identity").await, (202, Value::Null, false));
+    assert_eq!(told(&server, &first, sixty.clone(), "identity").await, (429, "events".into(), true));
+    assert_eq!(told(&server, &second, sixty, "identity").await, (202, Value::Null, false), "another key has its own");
+    let padded = output_of(&format!("{{ printf '%s' '{EVENT}'; head -c 61440 /dev/zero | tr '\\0' ' '; }} | gzip"));
+    assert!(padded.len() < 1_000);
+    assert_eq!(told(&server, &third, padded.clone(), "gzip").await, (202, Value::Null, false));
+    assert_eq!(told(&server, &third, padded, "gzip").await, (429, "bytes".into(), true), "bytes count decompressed");
+
+    let client = Client::new();
+    let ask = async |key: &str| client.get(format!("{}/metrics", server.url)).header("X-API-Key", key).send().await.unwrap().status();
+    let mut answered = 0;
+    while ask(&asker).await == 200 {
+        answered += 1;
+        assert!(answered < 1_000, "nobody refuses");
+    }
+    assert!((100..200).contains(&answered) && ask(&asker).await == 429, "{answered}");
+    assert_eq!(ask(ROOT).await, 200, "another key has its own");
+    let metrics = until("the events to be committed", SOON, async || {
+        let text = reqwest::get(format!("{}/metrics", server.admin_url)).await.unwrap().text().await.unwrap();
+        text.contains("tidemark_pipeline_events_total{result=\"row\"} 1\n").then_some(text)
+    });
+    let metrics = metrics.await;
+    assert!(metrics.contains("tidemark_ingest_events_total{result=\"accepted\"} 121\n"), "60 + 60 + 1, and not one more: {metrics}");
+    assert!(metrics.contains("tidemark_pipeline_events_total{result=\"duplicate\"} 120\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_call_only_when_a_setting_names_them() {
+    let nats = NatsServer::start().await;
+    let page = "https://app.example.com";
+    for (settings, allowed) in [(&[][..], None), (&["http.cors_origins=https://app.example.com"], Some(page))] {
+        let server = Tidemark::start_with_settings(&nats, settings).await;
+        for path in ["/metrics", "/events", "/health", "/openapi.json"] {
+            for method in [Method::GET, Method::OPTIONS] {
+                let request = Client::new().request(method.clone(), format!("{}{path}", server.url)).header("Origin", page);
+                let answer = request.header("Access-Control-Request-Method", "POST").send().await.unwrap();
+                let told = answer.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
+                assert_eq!(told, allowed, "{method} {path}");
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod duckdb;
 mod edges;
 mod end_to_end;
 mod foreign;
+mod https;
 mod internal_ports;
 mod journal;
 mod journal_disk;

@@ -1,6 +1,6 @@
 //! What is wrong is told in one message that says what to do, and never with a panic.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Command};
 
 use testkit::{NatsServer, S3Server, free_port};
 
@@ -8,7 +8,12 @@ use crate::process::{Tidemark, text, tidemark};
 
 /// The last line that a failing command prints; it holds every one of `parts`.
 fn fails_with(arguments: &[&str], parts: &[&str]) {
-    let output = tidemark(arguments).output().unwrap();
+    is_one_message(&mut tidemark(arguments), parts);
+}
+
+/// The command fails with one message, which holds every one of `parts`.
+pub(crate) fn is_one_message(command: &mut Command, parts: &[&str]) {
+    let output = command.output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(!said.contains("panic"), "{said}");

@@ -174,7 +174,7 @@ impl Tidemark {
 
     async fn ready(&mut self) {
         let client = reqwest::Client::new();
-        let (child, url, log) = (&mut self.child, format!("{}/readyz", self.url), self.folder.path().join("log"));
+        let (child, url, log) = (&mut self.child, format!("{}/readyz", self.admin_url), self.folder.path().join("log"));
         until("tidemark to be ready", Duration::from_secs(30), || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "tidemark ended:\n{}", std::fs::read_to_string(&log).unwrap());

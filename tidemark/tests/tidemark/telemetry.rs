@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{Client, header::CONTENT_TYPE};
 use testkit::{NatsServer, until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::process::Tidemark;
 
@@ -38,6 +42,9 @@ async fn the_table_of_metrics_is_what_a_running_server_shows() {
     for body in [event, event, r#"{"event_name":"a"}"#] {
         post(&tidemark, "/events", body).await;
     }
+    let mut stranger = TcpStream::connect(tidemark.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stranger.write_all(b"what is no request\r\n\r\n").await.unwrap();
+    stranger.read_to_end(&mut Vec::new()).await.unwrap();
     assert_eq!(reqwest::get(format!("{}/metrics", tidemark.url)).await.unwrap().status(), 200);
     let (shown, text) = until("a commit to be measured", SOON, async || {
         let shown = exposed(&tidemark).await;
@@ -56,6 +63,7 @@ async fn the_table_of_metrics_is_what_a_running_server_shows() {
         "tidemark_ingest_events_total{result=\"rejected\"} 1",
         "tidemark_pipeline_events_total{result=\"duplicate\"} 1",
         "tidemark_pipeline_commit_rows_sum 1",
+        "http_connections_closed_total{reason=\"malformed\"} 1",
         "tidemark_query_duration_seconds_count{kind=\"metrics\",result=\"ok\"} 1",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}: {text}");
