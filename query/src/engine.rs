@@ -1,8 +1,8 @@
 //! Where queries run: threads and memory of their own.
 //!
 //! Runtimes apart from the one that serves HTTP, so that a heavy query never slows the door: one for metrics and one for SQL, so that
-//! a join that computes for seconds between two waits never holds up a metric. One memory pool that all queries share; a deadline
-//! that ends a query with everything it started. A client that goes away ends its query, too.
+//! a join that computes for seconds between two waits never holds up a metric. One memory pool that all queries share, of which SQL
+//! leaves a part to metrics; a deadline that ends a query with everything it started. A client that goes away ends its query, too.
 
 use std::{future::Future, sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use self::memory::Part;
 use crate::{Config, Error, cancel::Cancel, provider::store_url};
+
+mod memory;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,6 +32,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const STACK_BYTES: usize = 8 << 20;
 /// The syntax tree of a refused statement can be half as deep as its text is long, and is dropped recursively.
 const STACK_BYTES_PER_SQL_BYTE: usize = 128;
+
+/// SQL takes at most so much of the memory of all queries; the rest is always there for metrics.
+const SHARE_OF_SQL: (usize, usize) = (3, 4);
 
 /// Whose threads a query runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +66,32 @@ impl Lanes {
     }
 }
 
+/// The memory of each lane; the store and the footers of its files are the same.
+struct Environments {
+    metrics: Arc<RuntimeEnv>,
+    sql: Arc<RuntimeEnv>,
+}
+
+impl Environments {
+    fn new(config: &Config, store: Arc<dyn ObjectStore>) -> Result<Self, BoxError> {
+        let whole: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(config.memory.as_usize()));
+        let part = Part::of(&whole, config.memory.as_usize() / SHARE_OF_SQL.1 * SHARE_OF_SQL.0);
+        let metrics = RuntimeEnvBuilder::new()
+            .with_memory_pool(whole)
+            .with_metadata_cache_limit(config.footers.as_usize())
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()?;
+        metrics.register_object_store(store_url().as_ref(), store);
+        let sql = RuntimeEnvBuilder::from_runtime_env(&metrics).with_memory_pool(Arc::new(part)).build_arc()?;
+        Ok(Self { metrics, sql })
+    }
+}
+
 /// The threads and the memory of all queries.
 pub(crate) struct Engine {
     /// `None` only while it is dropped.
     lanes: Option<Lanes>,
-    environment: Arc<RuntimeEnv>,
+    environments: Environments,
     threads: usize,
     timeout: Duration,
 }
@@ -78,22 +105,21 @@ impl Engine {
         };
         let stack_bytes = STACK_BYTES.max(config.max_sql.as_usize().saturating_mul(STACK_BYTES_PER_SQL_BYTE));
         let lanes = Lanes::start(threads, stack_bytes)?;
-        let environment = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory.as_usize())))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
-            .build_arc()?;
-        environment.register_object_store(store_url().as_ref(), store);
-        Ok(Self { lanes: Some(lanes), environment, threads, timeout: config.timeout.0 })
+        let environments = Environments::new(config, store)?;
+        Ok(Self { lanes: Some(lanes), environments, threads, timeout: config.timeout.0 })
     }
 
-    /// What DataFusion needs to know of the memory and the store.
-    pub(crate) fn environment(&self) -> Arc<RuntimeEnv> {
-        Arc::clone(&self.environment)
+    /// What DataFusion needs to know of a lane's memory, and of the store.
+    pub(crate) fn environment(&self, lane: Lane) -> Arc<RuntimeEnv> {
+        match lane {
+            Lane::Metrics => Arc::clone(&self.environments.metrics),
+            Lane::Sql => Arc::clone(&self.environments.sql),
+        }
     }
 
-    /// The memory that all queries share.
-    pub(crate) fn memory(&self) -> &Arc<dyn MemoryPool> {
-        &self.environment.memory_pool
+    /// The memory that all SQL queries share.
+    pub(crate) fn memory_of_sql(&self) -> &Arc<dyn MemoryPool> {
+        &self.environments.sql.memory_pool
     }
 
     /// On how many threads a query runs.

@@ -19,7 +19,7 @@ use datafusion::{
     common::Result,
     dataframe::DataFrame,
     datasource::{ViewTable, provider_as_source},
-    execution::{SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext, runtime_env::RuntimeEnv},
+    execution::{SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext},
     functions_aggregate::expr_fn::{count, max, min},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     prelude::{SessionConfig, ident, lit},
@@ -27,9 +27,10 @@ use datafusion::{
 use schemas::{IdentityRule, raw::Field, tables};
 
 use crate::{
-    bounded,
+    bounded, bytes,
     cancel::{Cancel, physical_rules},
     cut::Cut,
+    engine::{Engine, Lane},
     event_id::event_id,
     provider::WithTail,
 };
@@ -41,22 +42,23 @@ pub(crate) const TABLES: [&str; 4] = ["events", "events_committed", "event_names
 
 /// Makes a session for each query.
 pub(crate) struct Sessions {
-    template: SessionState,
+    metrics: SessionState,
+    sql: SessionState,
     rule: IdentityRule,
 }
 
 impl Sessions {
-    /// Sessions on these threads and this memory.
-    pub(crate) fn new(environment: Arc<RuntimeEnv>, threads: usize, rule: IdentityRule) -> Result<Self> {
+    /// Sessions on the threads and the memory of an engine.
+    pub(crate) fn new(engine: &Engine, rule: IdentityRule) -> Result<Self> {
         let mut config = SessionConfig::new()
-            .with_target_partitions(threads)
+            .with_target_partitions(engine.threads())
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
         config.options_mut().sql_parser.collect_spans = true;
-        let mut template = SessionStateBuilder::new()
+        let mut sql = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(environment)
+            .with_runtime_env(engine.environment(Lane::Sql))
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
             .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
@@ -65,14 +67,16 @@ impl Sessions {
             .with_physical_optimizer_rules(physical_rules())
             .with_table_function_list(SessionStateDefaults::default_table_functions())
             .build();
-        datafusion_functions_json::register_all(&mut template)?;
-        bounded::register_all(&mut template)?;
-        Ok(Self { template, rule })
+        datafusion_functions_json::register_all(&mut sql)?;
+        bounded::register_all(&mut sql)?;
+        bytes::register_all(&mut sql)?;
+        let metrics = SessionStateBuilder::from(sql.clone()).with_runtime_env(engine.environment(Lane::Metrics)).build();
+        Ok(Self { metrics, sql, rule })
     }
 
-    /// The events of a cut, column by column as they are stored.
+    /// The events of a cut for metrics, column by column as they are stored.
     pub(crate) fn events(&self, cut: &Cut) -> Result<DataFrame> {
-        Ok(DataFrame::new(SessionContext::new_with_state(self.template.clone()).state(), stored_events(cut)?))
+        Ok(DataFrame::new(SessionContext::new_with_state(self.metrics.clone()).state(), stored_events(cut)?))
     }
 
     /// A session in which the tables and views of a cut have their names, until the query is cancelled.
@@ -86,7 +90,7 @@ impl Sessions {
         catalog.register_schema(SCHEMA, schema)?;
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
         catalogs.register_catalog(CATALOG.to_owned(), catalog);
-        let mut state = self.template.clone();
+        let mut state = self.sql.clone();
         state.config_mut().set_extension(Arc::new(cancel));
         state.register_catalog_list(catalogs);
         Ok(SessionContext::new_with_state(state).state())
