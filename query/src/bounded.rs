@@ -1,9 +1,9 @@
 //! Functions whose results may be far larger than their arguments, with a bound.
 //!
-//! What a function makes is no operator's memory, so the memory pool does not see it: `repeat('x', 10000000000)` or
-//! `generate_series(1, 10000000000)` as an expression would take the process with it. These functions are told what they would make
-//! for a batch before they make it, and refuse more than [`MOST_BYTES`]. As a table, `FROM generate_series(...)` makes its rows as
-//! they are read, and needs no bound.
+//! What a function makes is no operator's memory, so the memory pool does not see it: `repeat('x', 10000000000)` would take the
+//! process with it, and so would thirty nested `s || s`. These functions, and the operator `||`, are told what they would make for a
+//! batch before they make it, and refuse more than their [`Share`]. As a table, `FROM generate_series(...)` makes its rows as they are
+//! read, and needs no bound.
 
 use std::sync::Arc;
 
@@ -11,34 +11,51 @@ use datafusion::{
     arrow::datatypes::{DataType, FieldRef},
     common::{Result, exec_err},
     execution::{FunctionRegistry, SessionState},
-    logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
+    logical_expr::{ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
 
-use self::size::Size;
+use self::{rewrite::BoundEverywhere, size::Size};
 
+mod joined;
+mod rewrite;
+mod share;
 mod size;
 
-/// The most that one call, for one batch of rows, may make.
-const MOST_BYTES: u128 = 64 << 20;
+pub(crate) use self::share::Share;
 
-const FUNCTIONS: [(&str, Size); 8] = [
+const FUNCTIONS: [(&str, Size); 18] = [
     ("repeat", Size::Repeated),
     ("array_repeat", Size::Repeated),
     ("lpad", Size::Filled),
     ("rpad", Size::Filled),
     ("array_resize", Size::Filled),
     ("replace", Size::Replaced),
+    ("regexp_replace", Size::Matched),
     ("range", Size::Counted),
     ("generate_series", Size::Counted),
+    ("concat", Size::Joined),
+    ("concat_ws", Size::Separated),
+    ("overlay", Size::Joined),
+    ("encode", Size::Joined),
+    ("make_array", Size::Joined),
+    ("array_append", Size::Joined),
+    ("array_prepend", Size::Joined),
+    ("array_concat", Size::Joined),
+    ("array_to_string", Size::Delimited),
 ];
 
-/// Puts the bounded functions in the place of the others.
+/// Puts the bounded functions in the place of the others, also where an operator or the planner names them.
 pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
     for (name, size) in FUNCTIONS {
         let inner = state.udf(name)?;
-        state.register_udf(Arc::new(ScalarUDF::new_from_impl(Bounded { inner, size })))?;
+        state.register_udf(Bounded::udf(inner, size))?;
     }
-    Ok(())
+    state.register_function_rewrite(Arc::new(BoundEverywhere))
+}
+
+/// What makes the results of a function large, if it is one of these.
+fn size_of(function: &str) -> Option<Size> {
+    FUNCTIONS.iter().find(|(name, _)| *name == function).map(|(_, size)| *size)
 }
 
 /// A function that refuses to make too much.
@@ -46,6 +63,16 @@ pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
 struct Bounded {
     inner: Arc<ScalarUDF>,
     size: Size,
+}
+
+impl Bounded {
+    fn udf(inner: Arc<ScalarUDF>, size: Size) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(Self { inner, size }))
+    }
+
+    fn is(function: &ScalarUDF) -> bool {
+        function.inner().is::<Self>()
+    }
 }
 
 impl ScalarUDFImpl for Bounded {
@@ -73,12 +100,29 @@ impl ScalarUDFImpl for Bounded {
         self.inner.coerce_types(arguments)
     }
 
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bytes = self.size.of(&call)?;
-        if bytes > MOST_BYTES {
-            let most = MOST_BYTES >> 20;
-            return exec_err!("`{}` would make {bytes} bytes for one batch of rows; at most {most} MiB are possible", self.name());
+        let most = Share::of(&call.config_options).bytes();
+        if bytes > most {
+            return exec_err!(
+                "`{}` would make {bytes} bytes for one batch of rows; at most {} are possible, less where many calls share a statement",
+                self.name(),
+                ByteCount(most)
+            );
         }
         self.inner.invoke_with_args(call)
+    }
+}
+
+/// A number of bytes for a message.
+struct ByteCount(u128);
+
+impl std::fmt::Display for ByteCount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 >> 20 > 0 { write!(f, "{} MiB", self.0 >> 20) } else { write!(f, "{} bytes", self.0) }
     }
 }

@@ -25,6 +25,8 @@ use datafusion::{
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::constants::ConstantsFit;
+
 /// The signal that ends one query. Clones are the same signal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cancel(CancellationToken);
@@ -46,11 +48,13 @@ impl Cancel {
     }
 }
 
-/// The rules that make a physical plan, with [`CheckJoins`] where the shape of the plan is final and filters are not yet tied to it.
+/// The rules that make a physical plan, with [`CheckJoins`] where the shape of the plan is final and filters are not yet tied to it,
+/// and [`ConstantsFit`] at the end.
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let final_shape = rules.iter().position(|rule| rule.name() == "EnsureCooperative").map_or(rules.len(), |place| place + 1);
     rules.insert(final_shape, Arc::new(CheckJoins));
+    rules.push(Arc::new(ConstantsFit));
     rules
 }
 

@@ -1,8 +1,8 @@
 //! Where queries run: threads and memory of their own.
 //!
 //! Runtimes apart from the one that serves HTTP, so that a heavy query never slows the door: one for metrics and one for SQL, so that
-//! a join that computes for seconds between two waits never holds up a metric. One memory pool that all queries share; a deadline
-//! that ends a query with everything it started. A client that goes away ends its query, too.
+//! a join that computes for seconds between two waits never holds up a metric. One memory pool that all queries share, of which SQL
+//! leaves a part to metrics; a deadline that ends a query with everything it started. A client that goes away ends its query, too.
 
 use std::{future::Future, sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -21,7 +21,10 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use self::memory::Part;
 use crate::{Config, Error, cancel::Cancel, provider::store_url};
+
+mod memory;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -30,6 +33,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const STACK_BYTES: usize = 8 << 20;
 /// The syntax tree of a refused statement can be half as deep as its text is long, and is dropped recursively.
 const STACK_BYTES_PER_SQL_BYTE: usize = 128;
+
+/// SQL takes at most so much of the memory of all queries; the rest is always there for metrics.
+const SHARE_OF_SQL: (usize, usize) = (3, 4);
 
 /// Whose threads a query runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +80,7 @@ pub(crate) struct Engine {
     /// `None` only while it is dropped.
     lanes: Option<Lanes>,
     environment: Arc<RuntimeEnv>,
+    memory: Arc<dyn MemoryPool>,
     threads: usize,
     timeout: Duration,
 }
@@ -87,12 +94,15 @@ impl Engine {
         };
         let stack_bytes = STACK_BYTES.max(config.max_sql.as_usize().saturating_mul(STACK_BYTES_PER_SQL_BYTE));
         let lanes = Lanes::start(threads, stack_bytes)?;
+        let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(config.memory.as_usize()));
+        let memory_of_sql = Part::of(&memory, config.memory.as_usize() / SHARE_OF_SQL.1 * SHARE_OF_SQL.0);
         let environment = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory.as_usize())))
+            .with_memory_pool(Arc::new(memory_of_sql))
+            .with_metadata_cache_limit(config.footers.as_usize())
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()?;
         environment.register_object_store(store_url().as_ref(), store);
-        Ok(Self { lanes: Some(lanes), environment, threads, timeout: config.timeout.0 })
+        Ok(Self { lanes: Some(lanes), environment, memory, threads, timeout: config.timeout.0 })
     }
 
     /// What DataFusion needs to know of the memory and the store.
@@ -100,9 +110,12 @@ impl Engine {
         Arc::clone(&self.environment)
     }
 
-    /// The memory that all queries share.
-    pub(crate) fn memory(&self) -> &Arc<dyn MemoryPool> {
-        &self.environment.memory_pool
+    /// The memory that all queries of a lane share.
+    pub(crate) fn memory(&self, lane: Lane) -> &Arc<dyn MemoryPool> {
+        match lane {
+            Lane::Metrics => &self.memory,
+            Lane::Sql => &self.environment.memory_pool,
+        }
     }
 
     /// On how many threads a query runs.

@@ -26,11 +26,14 @@ use tokio::time::{Instant, timeout};
 
 mod bounded;
 mod buckets;
+mod bytes;
 mod cancel;
+mod constants;
 mod cut;
 mod engine;
 mod error;
 mod event_id;
+mod footers;
 mod measures;
 mod metrics;
 mod openapi;
@@ -49,7 +52,7 @@ pub use pipelines::Pipelines;
 
 use crate::{
     cut::{Cut, Lake, PinError},
-    engine::Engine,
+    engine::{Engine, Lane},
     error::Error,
     metrics::FileTallies,
     session::Sessions,
@@ -72,10 +75,12 @@ pub struct Config {
     pub pipelines: Vec<String>,
     /// What their internal ports ask for.
     pub pipeline_key: Secret,
-    /// The memory that all running queries share.
+    /// The memory that all running queries share; a quarter of it is never SQL's.
     pub memory: ByteSize,
     /// The memory in which counts of files are kept for the next question of `/metrics`.
     pub cache: ByteSize,
+    /// The memory for the footers of files that were read already.
+    pub footers: ByteSize,
     /// The longest that one query may run.
     pub timeout: Interval,
     /// Most rows or groups of an answer that is not a stream.
@@ -138,9 +143,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Query, BuildError> {
     let tables = parts.health.check("table");
     let lake = Lake::open(&parts.store, parts.tails).await?;
     let engine = Engine::start(config, parts.store.object_store()).map_err(BuildError::Engine)?;
-    let sessions =
-        Sessions::new(engine.environment(), engine.threads(), parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
-    let tallies = Arc::new(FileTallies::new(lake.events().clone(), config.cache.0, Arc::clone(engine.memory())));
+    let sessions = Sessions::new(&engine, parts.identity).map_err(|error| BuildError::Engine(error.into()))?;
+    let tallies = Arc::new(FileTallies::new(lake.events().clone(), config.cache.0, Arc::clone(engine.memory(Lane::Metrics))));
     tables.up();
     let (max_rows, max_sql_bytes) = (config.max_rows, config.max_sql.as_usize());
     let statements = Statements::new(config.max_queries);

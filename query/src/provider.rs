@@ -32,7 +32,7 @@ use datafusion::{
 use schemas::tables::EVENT_DATE;
 use table::{DataFile, Snapshot};
 
-use crate::pruning::may_match;
+use crate::{footers::WholeFooters, pruning::may_match};
 
 /// Under which name the store of the tables is registered with DataFusion.
 pub(crate) fn store_url() -> ObjectStoreUrl {
@@ -89,7 +89,7 @@ impl Committed {
         let footer_bytes = global.metadata_size_hint;
         let source = ParquetSource::new(self.layout.clone())
             .with_table_parquet_options(TableParquetOptions { global, ..TableParquetOptions::default() })
-            .with_parquet_file_reader_factory(Arc::new(footers));
+            .with_parquet_file_reader_factory(Arc::new(WholeFooters(footers)));
         Ok(match footer_bytes {
             Some(bytes) => source.with_metadata_size_hint(bytes),
             None => source,

@@ -18,7 +18,7 @@ use datafusion::{
     },
     common::Result,
     datasource::{ViewTable, provider_as_source},
-    execution::{SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext, runtime_env::RuntimeEnv},
+    execution::{SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext},
     functions_aggregate::expr_fn::{count, max, min},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     prelude::{SessionConfig, ident, lit},
@@ -26,9 +26,10 @@ use datafusion::{
 use schemas::{IdentityRule, raw::Field, tables};
 
 use crate::{
-    bounded,
+    bounded, bytes,
     cancel::{Cancel, physical_rules},
     cut::Cut,
+    engine::Engine,
     event_id::event_id,
     provider::WithTail,
 };
@@ -45,17 +46,17 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions on these threads and this memory.
-    pub(crate) fn new(environment: Arc<RuntimeEnv>, threads: usize, rule: IdentityRule) -> Result<Self> {
+    /// Sessions on the threads and the memory of an engine.
+    pub(crate) fn new(engine: &Engine, rule: IdentityRule) -> Result<Self> {
         let mut config = SessionConfig::new()
-            .with_target_partitions(threads)
+            .with_target_partitions(engine.threads())
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
         config.options_mut().sql_parser.collect_spans = true;
         let mut template = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(environment)
+            .with_runtime_env(engine.environment())
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
             .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
@@ -66,6 +67,7 @@ impl Sessions {
             .build();
         datafusion_functions_json::register_all(&mut template)?;
         bounded::register_all(&mut template)?;
+        bytes::register_all(&mut template)?;
         Ok(Self { template, rule })
     }
 

@@ -1,13 +1,15 @@
 //! How large the result of a call is, estimated from above, before it is made.
 
+use std::iter::zip;
+
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, Int64Array},
-        compute::cast,
+        compute::{cast, kernels::length::length},
         datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
     },
     common::Result,
-    logical_expr::ScalarFunctionArgs,
+    logical_expr::{ColumnarValue, ScalarFunctionArgs},
 };
 
 /// What a number in a list takes, and at least any element.
@@ -25,51 +27,80 @@ pub(super) enum Size {
     Repeated,
     /// As long as the second argument says, in characters or elements.
     Filled,
-    /// The first argument with the third in the place of, at most, each byte.
+    /// The first argument with the third in the place of each second one that may be in it.
     Replaced,
+    /// The first argument with the third, in which references stand for parts of the first, between any two of its bytes.
+    Matched,
     /// From the first number or time to the second in steps of the third; up to the first, if it is alone.
     Counted,
+    /// All arguments, one after the other.
+    Joined,
+    /// All arguments, with the first between any two.
+    Separated,
+    /// The elements of the first argument with the second between any two.
+    Delimited,
 }
 
 impl Size {
     /// Bytes for all rows of a call.
     pub(super) fn of(self, call: &ScalarFunctionArgs) -> Result<u128> {
-        let arguments = call.args.iter().map(|argument| argument.to_array(call.number_rows)).collect::<Result<Vec<ArrayRef>>>()?;
-        let bytes = match (self, &arguments[..]) {
-            (Self::Repeated, [what, times, ..]) => sum(&widths(what)?, &numbers(times)?, |width, times| width * positive(times)),
-            (Self::Filled, [what, length, ..]) => {
-                let fill = arguments.get(2).map(widths).transpose()?.unwrap_or_default();
+        let rows = call.number_rows;
+        let widths = |argument: &ColumnarValue| of_rows(argument, rows, widths);
+        let numbers = |argument: &ColumnarValue| of_rows(argument, rows, numbers);
+        Ok(match (self, &call.args[..]) {
+            (Self::Repeated, [what, times, ..]) => zip(widths(what)?, numbers(times)?).map(|(width, times)| width * positive(times)).sum(),
+            (Self::Filled, [what, length, fill @ ..]) => {
+                let fill = fill.first().map(widths).transpose()?.unwrap_or_default();
                 let widest = fill.into_iter().max().unwrap_or_default().max(NUMBER_BYTES).max(CHARACTER_BYTES);
-                sum(&widths(what)?, &numbers(length)?, |width, length| width + widest * positive(length))
+                zip(widths(what)?, numbers(length)?).map(|(width, length)| width + widest * positive(length)).sum()
             }
-            (Self::Replaced, [what, _, with]) => widths(what)?.into_iter().zip(widths(with)?).map(|(what, with)| what * with.max(1)).sum(),
-            (Self::Counted, [stop]) => numbers(stop)?.iter().map(|stop| positive(*stop) * NUMBER_BYTES).sum(),
+            (Self::Replaced, [what, from, with]) => {
+                let changes = zip(zip(widths(what)?, widths(from)?), widths(with)?);
+                changes.map(|((what, from), with)| what + what / from.max(1) * with).sum()
+            }
+            (Self::Matched, [what, _, with, ..]) => zip(widths(what)?, widths(with)?).map(|(what, with)| what + (what + 1) * with).sum(),
+            (Self::Counted, [stop]) => numbers(stop)?.into_iter().map(|stop| positive(stop) * NUMBER_BYTES).sum(),
             (Self::Counted, [start, stop, steps @ ..]) => {
-                let steps = steps.first().map_or_else(|| Ok(vec![1; stop.len()]), numbers)?;
-                let spans = numbers(start)?.into_iter().zip(numbers(stop)?).map(|(start, stop)| start.abs_diff(stop));
+                let steps = steps.first().map_or_else(|| Ok(vec![1; rows]), numbers)?;
+                let spans = zip(numbers(start)?, numbers(stop)?).map(|(start, stop)| start.abs_diff(stop));
                 spans.zip(steps).map(|(span, step)| (u128::from(span / step.unsigned_abs().max(1)) + 1) * NUMBER_BYTES).sum()
             }
+            (Self::Joined, parts) => total(parts, widths)?,
+            (Self::Separated, parts @ [separator, ..]) => {
+                total(parts, widths)? + parts.len() as u128 * total(&[separator.clone()], widths)?
+            }
+            (Self::Delimited, [lists, delimiter, ..]) => {
+                let widest = widths(delimiter)?.into_iter().max().unwrap_or_default();
+                widths(lists)?.into_iter().map(|width| width + width / NUMBER_BYTES.min(CHARACTER_BYTES) * widest).sum()
+            }
             _ => 0,
-        };
-        Ok(bytes)
+        })
     }
 }
 
-fn sum(widths: &[u128], numbers: &[i64], bytes: impl Fn(u128, i64) -> u128) -> u128 {
-    widths.iter().zip(numbers).map(|(width, number)| bytes(*width, *number)).sum()
+fn total(parts: &[ColumnarValue], widths: impl Fn(&ColumnarValue) -> Result<Vec<u128>>) -> Result<u128> {
+    parts.iter().map(|part| Ok(widths(part)?.into_iter().sum::<u128>())).sum()
 }
 
 fn positive(number: i64) -> u128 {
     u128::try_from(number).unwrap_or_default()
 }
 
-/// What each value takes: texts exactly, anything else on average.
-fn widths(values: &ArrayRef) -> Result<Vec<u128>> {
-    if values.data_type().is_string() {
-        let texts = cast(values, &DataType::LargeUtf8)?;
-        return Ok(texts.as_string::<i64>().iter().map(|text| text.map_or(0, str::len) as u128).collect());
+/// What `read` says about each row. A constant is looked at once, and not made into a column.
+fn of_rows<T: Copy>(argument: &ColumnarValue, rows: usize, read: impl Fn(&ArrayRef) -> Result<Vec<T>>) -> Result<Vec<T>> {
+    match argument {
+        ColumnarValue::Array(values) => read(values),
+        ColumnarValue::Scalar(value) => Ok(vec![read(&value.to_array()?)?[0]; rows]),
     }
-    let average = values.get_array_memory_size().div_ceil(values.len().max(1)) as u128;
+}
+
+/// What each value takes: texts and bytes exactly, anything else on average.
+fn widths(values: &ArrayRef) -> Result<Vec<u128>> {
+    if values.data_type().is_string() || values.data_type().is_binary() {
+        return Ok(numbers(&length(values)?)?.into_iter().map(positive).collect());
+    }
+    let bytes = values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size());
+    let average = bytes.div_ceil(values.len().max(1)) as u128;
     Ok(vec![average.max(NUMBER_BYTES); values.len()])
 }
 

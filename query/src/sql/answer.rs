@@ -113,7 +113,7 @@ fn check_names(schema: &Schema) -> Result<(), BadStatement> {
 /// At most `max_rows` rows as one body, and whether there were more. What waits to be encoded counts as memory of queries.
 async fn document(query: Query, request: SqlRequest, max_rows: usize, place: Place) -> Result<(Cut, Timing, bool, Bytes), Error> {
     let mut running = run(&query, request, place).await?;
-    let waiting = MemoryConsumer::new("answer").register(query.engine().memory());
+    let waiting = MemoryConsumer::new("answer").register(query.engine().memory(Lane::Sql));
     let mut body = Vec::from(running.encoder.write(&RecordBatch::new_empty(running.rows.schema()))?);
     let (mut rows, mut is_truncated) = (0, false);
     while let Some(batch) = running.next().await? {

@@ -10,6 +10,7 @@ use datafusion::{
 use service::problem::Problem;
 
 use crate::{
+    bytes::INSTEAD_OF_TEXT,
     error::{Error, is_of_the_store},
     session::TABLES,
     suggest::{nearest, one_of},
@@ -96,6 +97,12 @@ impl BadStatement {
         Self { hint, ..Self::new(Kind::Invalid, format!("two columns of the answer are named `{name}`")) }
     }
 
+    /// A time would be shown in a time zone that does not exist.
+    pub(super) fn no_time_zone(name: &str) -> Self {
+        let hint = Some("a time zone is a name such as `Europe/Berlin`, or an offset such as `+01:00`".to_owned());
+        Self { hint, ..Self::new(Kind::Invalid, format!("`{name}` is no time zone")) }
+    }
+
     /// The answer of the contract; `line`, `column` and `hint` are members of their own as well.
     pub(crate) fn problem(&self) -> Problem {
         let (status, code) = match self.kind {
@@ -160,7 +167,7 @@ fn message(root: &DataFusionError) -> String {
             ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
         },
         DataFusionError::SchemaError(error, _) => error.to_string(),
-        other => other.message().lines().next().unwrap_or_default().to_owned(),
+        other => other.message().lines().next().unwrap_or_default().trim_end_matches('.').to_owned(),
     }
 }
 
@@ -188,6 +195,7 @@ fn hint(root: &DataFusionError, message: &str) -> Option<String> {
         DataFusionError::Plan(text) if text.contains("Did you mean") => {
             text.split_once("Did you mean").map(|(_, hint)| format!("did you mean{}", hint.replace('\'', "`")))
         }
+        _ if message.contains("received Binary") => Some(INSTEAD_OF_TEXT.to_owned()),
         _ if message.starts_with("table '") => message.split('\'').nth(1).map(table_hint),
         _ => None,
     }

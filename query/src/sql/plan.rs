@@ -1,9 +1,10 @@
 //! From a statement to a plan over one cut.
 
 use datafusion::{
+    arrow::{array::timezone::Tz, datatypes::DataType},
     common::{Column, ParamValues},
     dataframe::DataFrame,
-    execution::SessionState,
+    execution::{SessionState, context::SessionContext},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     sql::parser::Statement,
 };
@@ -13,6 +14,7 @@ use super::{
     fault::{self, BadStatement},
     gate,
 };
+use crate::bounded::Share;
 
 /// The plan of a statement, with its parameters filled in.
 ///
@@ -26,8 +28,28 @@ pub(super) async fn plan(session: SessionState, statement: Statement, params: Op
         Some(params) => plan.with_param_values(params).map_err(|error| fault::of_statement(&error))?,
         None => plan,
     };
+    check_zones(&plan)?;
     let plan = with_json_as_text(plan).map_err(|error| fault::of_statement(&error))?;
-    Ok(DataFrame::new(session, plan))
+    let share = Share::among_calls_of(&plan).map_err(|error| fault::of_statement(&error))?;
+    Ok(DataFrame::new(with_share(session, share), plan))
+}
+
+/// A cast takes any text for a time zone; the rows could not be shown in one that does not exist.
+fn check_zones(plan: &LogicalPlan) -> Result<(), BadStatement> {
+    for field in plan.schema().fields() {
+        if let DataType::Timestamp(_, Some(zone)) = field.data_type()
+            && zone.parse::<Tz>().is_err()
+        {
+            return Err(BadStatement::no_time_zone(zone));
+        }
+    }
+    Ok(())
+}
+
+/// The session, in which each call of a bounded function knows its share.
+fn with_share(mut session: SessionState, share: Share) -> SessionState {
+    session.config_mut().options_mut().extensions.insert(share);
+    SessionContext::new_with_state(session).state()
 }
 
 /// What `->` gives is a union of JSON types, which no format knows; it leaves as JSON text.

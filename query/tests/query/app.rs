@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use chrono::DateTime;
+use datafusion::arrow::array::RecordBatch;
 use query::{Config, Parts, Query};
 use reqwest::{RequestBuilder, Response};
 use schemas::{EventDate, IdentityRule, Sequence, ShardId, tables};
@@ -28,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running role. Dropping it ends the server and removes the folder.
 pub(crate) struct TestApp {
     pub(crate) events: Table,
+    pub(crate) quarantine: Table,
     /// What is read from the store, and whether it is down.
     pub(crate) watch: Watch,
     folder: TempDir,
@@ -35,18 +38,6 @@ pub(crate) struct TestApp {
     client: reqwest::Client,
     tasks: Tasks,
     stop: StopHandle,
-}
-
-/// A pipeline that reads no more.
-struct Fixed(TailView);
-
-#[async_trait::async_trait]
-impl Tails for Fixed {
-    async fn views(&self) -> Result<Vec<TailView>, TailUnavailable> {
-        Ok(vec![self.0.clone()])
-    }
-
-    async fn reached(&self, _: ShardId, _: Sequence) {}
 }
 
 /// What every test may change before the start.
@@ -58,29 +49,42 @@ pub(crate) fn config() -> Config {
 impl TestApp {
     /// The role over no rows.
     pub(crate) async fn empty(config: Config) -> Self {
-        Self::start(config, None).await
+        Self::start(TempDir::new().unwrap(), config, None).await
+    }
+
+    /// The role over no committed rows, and a tail.
+    pub(crate) async fn with_tail(config: Config, tail: TailView) -> Self {
+        Self::start(TempDir::new().unwrap(), config, Some(Arc::new(FixedTail(tail)))).await
     }
 
     /// The role over no rows yet, and these rows above `tidemark`.
     pub(crate) async fn above(config: Config, tidemark: u64, rows: &[Row]) -> Self {
         let (tidemark, head) = (Sequence(tidemark), Sequence(rows.iter().map(|row| row.sequence.unsigned_abs()).max().unwrap()));
         let events = rows::batches(rows).into_values().collect();
-        let view = TailView { tidemark, head, events, ..TailView::empty(ShardId(0), 1, tidemark) };
-        Self::start(config, Some(Arc::new(Fixed(view)))).await
+        Self::with_tail(config, TailView { tidemark, head, events, ..TailView::empty(ShardId(0), 1, tidemark) }).await
     }
 
-    async fn start(config: Config, tails: Option<Arc<dyn Tails>>) -> Self {
-        let folder = TempDir::new().unwrap();
+    /// The same tables in a new process, as far as a process remembers anything.
+    pub(crate) async fn restarted(self, config: Config) -> Self {
+        self.stop.stop();
+        self.tasks.join(PATIENCE).await.unwrap();
+        Self::start(self.folder, config, None).await
+    }
+
+    async fn start(folder: TempDir, config: Config, tails: Option<Arc<dyn Tails>>) -> Self {
         let url = folder.path().to_str().unwrap();
         let table: table::Config = serde_json::from_value(json!({"url": url, "s3": {"endpoint": "", "region": "", "access_key_id": "", "secret_access_key": "", "allow_http": false, "create_bucket": false}})).unwrap();
         let watch = Watch::default();
         let store = Store::open(&table).await.unwrap().decorated(|inner| Arc::new(Watched { inner, watch: watch.clone() }));
         let events = Table::open_or_create(&store, "events", tables::events()).await.unwrap();
+        let quarantine = Table::open_or_create(&store, "quarantine", tables::quarantine()).await.unwrap();
         let now = DateTime::parse_from_rfc3339(NOW).unwrap().to_utc();
         let health = Health::new();
         let parts = Parts { store, tails, identity: IdentityRule::default(), clock: Clock::manual(now), health: health.clone() };
         let query = query::build(&config, parts).await.unwrap();
-        Self { watch, ..Self::serve(query, &health, events, folder).await }
+        let (base, tasks, stop) = Self::serve(query, &health).await;
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { events, quarantine, watch, folder, base, client, tasks, stop }
     }
 
     /// The role over three commits of seeded rows, and these rows.
@@ -99,7 +103,7 @@ impl TestApp {
         (app, all)
     }
 
-    async fn serve(query: Query, health: &Health, events: Table, folder: TempDir) -> Self {
+    async fn serve(query: Query, health: &Health) -> (String, Tasks, StopHandle) {
         let listener = http::bind("127.0.0.1:0", "query.listen").await.unwrap();
         let base = format!("http://{}", listener.address());
         let (stop, signal) = Stop::pair();
@@ -108,18 +112,12 @@ impl TestApp {
         let limits: Limits = settings.section("http").unwrap();
         tasks.spawn("http", http::serve(listener, http::layers(query.router().merge(health.router())), signal.clone(), limits));
         query.start(&tasks, &signal);
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { events, watch: Watch::default(), folder, base, client, tasks, stop }
+        (base, tasks, stop)
     }
 
     /// Commits rows of shard 0 up to `tidemark`: a file for each day.
     pub(crate) async fn commit(&self, rows: &[Row], tidemark: u64) {
-        let mut files = Vec::new();
-        for (day, batch) in rows::batches(rows) {
-            files.push(self.events.write(EventDate(day), &[batch]).await.unwrap());
-        }
-        let base = self.events.snapshot().await.unwrap();
-        self.events.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark), origin: None }).await.unwrap();
+        commit(&self.events, rows::batches(rows), tidemark).await;
     }
 
     /// Where the tables lie.
@@ -173,6 +171,28 @@ impl TestApp {
         self.stop.stop();
         self.tasks.join(PATIENCE).await.unwrap();
     }
+}
+
+/// A pipeline that has read everything and tells one tail for ever.
+struct FixedTail(TailView);
+
+#[async_trait]
+impl Tails for FixedTail {
+    async fn views(&self) -> Result<Vec<TailView>, TailUnavailable> {
+        Ok(vec![self.0.clone()])
+    }
+
+    async fn reached(&self, _shard: ShardId, _at_least: Sequence) {}
+}
+
+/// Commits rows of shard 0 up to `tidemark`: a file for each batch, which has the rows of one day.
+pub(crate) async fn commit(table: &Table, batches: impl IntoIterator<Item = (i32, RecordBatch)>, tidemark: u64) {
+    let mut files = Vec::new();
+    for (day, batch) in batches {
+        files.push(table.write(EventDate(day), &[batch]).await.unwrap());
+    }
+    let base = table.snapshot().await.unwrap();
+    table.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark), origin: None }).await.unwrap();
 }
 
 pub(crate) async fn problem_of(response: Response) -> (u16, Value) {

@@ -5,9 +5,12 @@
 
 mod app;
 mod formats;
+mod heavy;
 mod limits;
 mod metrics;
+mod pruning;
 mod rows;
+mod slt;
 mod sql;
 mod stats;
 mod summaries;

@@ -1,8 +1,9 @@
-//! An object store that tells which data files were read, and that can be down.
+//! An object store that tells what was read of data files, and that can be down.
 
 use std::{
     collections::BTreeSet,
     fmt,
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -18,14 +19,32 @@ use futures::{StreamExt, stream, stream::BoxStream};
 /// What a test sees and sets. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    read: Arc<Mutex<BTreeSet<String>>>,
+    reads: Arc<Mutex<Vec<Read>>>,
     is_down: Arc<AtomicBool>,
+}
+
+/// One request for bytes of a data file.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) file: String,
+    pub(crate) range: Range<u64>,
+}
+
+impl Read {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
 }
 
 impl Watch {
     /// The data files read since the last call.
     pub(crate) fn take_read(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.read.lock().unwrap())
+        self.take_reads().into_iter().map(|read| read.file).collect()
+    }
+
+    /// The requests for bytes of data files since the last call.
+    pub(crate) fn take_reads(&self) -> Vec<Read> {
+        std::mem::take(&mut *self.reads.lock().unwrap())
     }
 
     pub(crate) fn set_down(&self, is_down: bool) {
@@ -38,6 +57,12 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// The path of a data file as a table tells it: table, day, name.
+fn below_lake(location: &Path) -> String {
+    let parts: Vec<String> = location.parts().map(|part| part.as_ref().to_owned()).collect();
+    parts[parts.len() - 3..].join("/")
 }
 
 #[derive(Debug)]
@@ -73,10 +98,11 @@ impl ObjectStore for Watched {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.watch.check()?;
+        let result = self.inner.get_opts(location, options).await?;
         if location.as_ref().ends_with(".parquet") && location.as_ref().contains("event_date=") {
-            self.watch.read.lock().unwrap().insert(location.to_string());
+            self.watch.reads.lock().unwrap().push(Read { file: below_lake(location), range: result.range.clone() });
         }
-        self.inner.get_opts(location, options).await
+        Ok(result)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

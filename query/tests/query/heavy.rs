@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use query::Config;
+use reqwest::Response;
+use service::settings::ByteSize;
+
+use crate::app::{TestApp, config, problem_of};
+
+/// Holds about 3 MiB as long as nobody reads its rows to their end.
+const HOLDS_MEMORY: &str =
+    "SELECT a.metadata FROM (SELECT metadata FROM events, generate_series(1, 4)) a, generate_series(1, 1000000000) b";
+/// More statements than fit.
+const MANY: usize = 16;
+
+/// Streams that are not read, as many as can be had, and why there are no more.
+async fn streams_without_a_reader(app: &TestApp) -> (Vec<Response>, String) {
+    let mut streams = Vec::new();
+    loop {
+        let response = app.post("/sql?format=csv", HOLDS_MEMORY).send().await.unwrap();
+        if response.status() != 200 {
+            return (streams, problem_of(response).await.1["code"].as_str().unwrap().to_owned());
+        }
+        streams.push(response);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_that_has_all_its_memory_leaves_metrics_their_part_and_gives_it_back() {
+    let (app, _) = TestApp::seeded_with(Config { memory: ByteSize(16 << 20), max_queries: MANY, ..config() }).await;
+    let (streams, why_no_more) = streams_without_a_reader(&app).await;
+    println!("{} streams fill the memory of SQL", streams.len());
+    assert!(streams.len() >= 2 && why_no_more == "out_of_memory", "{} streams, then {why_no_more}", streams.len());
+    let by_minute = [("from", "1970-01-01T00:00:00Z"), ("group_by", "minute"), ("uniques", "exact")];
+    assert!(app.json("/metrics", &by_minute).await["total_events"].as_u64().unwrap() > 6_000);
+    assert!(app.json("/stats", &[("site_id", "shop"), ("date", "2026-11-20")]).await["total_views"].as_u64().unwrap() > 0);
+
+    let held = streams.len();
+    drop(streams);
+    testkit::until("the memory to be free again", Duration::from_secs(60), async || {
+        (streams_without_a_reader(&app).await.0.len() == held).then_some(())
+    })
+    .await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_ors_are_too_long_or_too_deep_and_never_end_the_process() {
+    let ors = format!("SELECT count(*) AS n FROM events WHERE _index = -1{}", " OR _index = 7".repeat(20_000));
+    let (app, _) = TestApp::seeded().await;
+    assert_eq!(app.sql_problem(&ors).await.0, 413, "with the default `query.max_sql`");
+    app.end().await;
+    let (app, rows) = TestApp::seeded_with(Config { max_sql: ByteSize(1 << 20), ..config() }).await;
+    let (status, problem) = app.sql_problem(&ors).await;
+    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("nested too deeply"), "{problem}");
+    let list = format!("SELECT count(*) AS n FROM events WHERE _index IN (-1{})", ", 7".repeat(20_000));
+    let sevens = rows.iter().filter(|row| row.index == 7).count();
+    assert_eq!(app.sql(&list).await, [serde_json::json!({"n": sevens})], "what the hint says works");
+    app.end().await;
+}
