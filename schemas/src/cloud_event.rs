@@ -8,6 +8,8 @@ use crate::{
 
 /// The version that is read, as JSON.
 const VERSION: &str = "\"1.0\"";
+/// The empty text, as JSON.
+const EMPTY: &str = "\"\"";
 
 /// Attributes that are no field of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,9 @@ pub(crate) fn check(event: &RawEvent<'_>) -> Vec<Violation> {
         .iter()
         .find(|(attribute, _)| *attribute == Attribute::BinaryData)
         .map(|_| Violation::new("/data_base64", Code::WrongType, "the data of an event is a JSON object; send it as `data`"));
-    version(event).into_iter().chain(required).chain(binary).collect()
+    // A channel may be empty, a source may not.
+    let source = (event.get(Field::Channel) == Some(EMPTY)).then(|| Violation::new("/source", Code::TooShort, "must not be empty"));
+    version(event).into_iter().chain(required).chain(source).chain(binary).collect()
 }
 
 fn version(event: &RawEvent<'_>) -> Option<Violation> {

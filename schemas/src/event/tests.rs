@@ -178,4 +178,6 @@ fn what_a_cloud_event_lacks_is_told_by_the_names_of_its_attributes() {
     assert_eq!(cloud_event(r#"{"data_base64":"AA==","data":[1]}"#).unwrap_err(), places);
     let version = cloud_event(r#"{"specversion":1.0,"id":"1","type":"t","source":"s","subject":"u","time":"2024-08-11T18:13:20Z"}"#);
     assert_eq!(version.unwrap_err(), [("/specversion".to_owned(), Code::NotAllowed)]);
+    let source = cloud_event(r#"{"specversion":"1.0","id":"1","type":"t","source":"","subject":"u","time":"2024-08-11T18:13:20Z"}"#);
+    assert_eq!(source.unwrap_err(), [("/source".to_owned(), Code::TooShort)]);
 }

@@ -6,6 +6,9 @@ use anyhow::{Context, ensure};
 use reqwest::Certificate;
 use rustls::{CertificateError, Error as TlsError};
 
+/// How rustls names a certificate of a CA that a server uses as its own; it has no variant for it.
+const CA_USED_AS_SERVER: &str = "CaUsedAsEndEntity";
+
 /// The certificates in the file of `client.ca`; none when it is not set.
 ///
 /// # Errors
@@ -32,6 +35,12 @@ pub(crate) enum Distrust {
     /// Use a name of the server that its certificate has.
     #[error("the certificate of `{url}` is trusted (setting `client.ca`) and for another host; name an address that is in it with `--url`")]
     Host { url: String, source: TlsError },
+    /// Give the server a certificate of its own.
+    #[error(
+        "the certificate of `{url}` was made as that of a CA, which no server may use; sign one for the server with it, or make one with \
+         `basicConstraints=CA:FALSE`, and name its file with the setting `client.ca`"
+    )]
+    OfCa { url: String },
     /// Give the server another certificate.
     #[error("the certificate of `{url}` cannot be used, whether `client.ca` names its CA or not")]
     Certificate { url: String, source: TlsError },
@@ -43,13 +52,16 @@ pub(crate) enum Distrust {
 impl Distrust {
     /// What a fault of TLS with the server at `url` means.
     pub(super) fn of(source: TlsError, url: String) -> Self {
-        use CertificateError::{BadSignature, NotValidForName, NotValidForNameContext, UnknownIssuer};
-        match source {
-            // A CA that has the name of the right one, and another key, makes a bad signature.
-            TlsError::InvalidCertificate(UnknownIssuer | BadSignature) => Self::Signer { url },
-            TlsError::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => Self::Host { url, source },
-            TlsError::InvalidCertificate(_) => Self::Certificate { url, source },
-            _ => Self::Protocol { url, source },
+        use CertificateError::{
+            BadSignature, NotValidForName, NotValidForNameContext, Other, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext,
+        };
+        let TlsError::InvalidCertificate(fault) = &source else { return Self::Protocol { url, source } };
+        match fault {
+            // A CA that has the name of the right one, and another key, makes a bad signature, or none of its kind of key.
+            UnknownIssuer | BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::Signer { url },
+            NotValidForName | NotValidForNameContext { .. } => Self::Host { url, source },
+            Other(other) if other.to_string() == CA_USED_AS_SERVER => Self::OfCa { url },
+            _ => Self::Certificate { url, source },
         }
     }
 }

@@ -1,11 +1,8 @@
 //! The commands that talk to a server, when it speaks TLS by a private CA.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ED25519};
 use tempfile::TempDir;
 use testkit::NatsServer;
 
@@ -24,11 +21,15 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
+        Self::with(KeyPair::generate().unwrap())
+    }
+
+    fn with(key: KeyPair) -> Self {
         let folder = TempDir::new().unwrap();
-        let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(folder.path().join("ca-key.pem"), key.serialize_pem()).unwrap();
         Self { issuer: Issuer::new(params, key), folder }
     }
 
@@ -47,8 +48,11 @@ impl Authority {
         let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         fs::write(self.file("key.pem"), key.serialize_pem()).unwrap();
         fs::write(self.file("certificate.pem"), certificate.pem()).unwrap();
-        let setting = |name: &str, file: &Path| format!("tls.{name}={}", file.display());
-        let settings = [setting("certificate", &self.file("certificate.pem")), setting("key", &self.file("key.pem"))];
+        self.serve(nats, "certificate.pem", "key.pem").await
+    }
+
+    async fn serve(&self, nats: &NatsServer, certificate: &str, key: &str) -> Tidemark {
+        let settings = [("certificate", certificate), ("key", key)].map(|(name, file)| format!("tls.{name}={}", self.file(file).display()));
         Tidemark::start_with_settings(nats, &settings.each_ref().map(String::as_str)).await
     }
 }
@@ -87,6 +91,7 @@ async fn without_an_address_commands_ask_the_server_of_the_same_settings_by_http
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_is_one_message_that_names_the_setting() {
     let (nats, authority, other) = (NatsServer::start().await, Authority::new(), Authority::new());
+    let another_kind = Authority::with(KeyPair::generate_for(&PKCS_ED25519).unwrap());
     let server = authority.certify(&nats, "localhost").await;
     let (url, wrong_host) = (at(&server, "https", "localhost"), at(&server, "https", "127.0.0.1"));
     let commands = |url: &str| -> [Vec<String>; 4] {
@@ -101,11 +106,24 @@ async fn a_certificate_that_is_not_trusted_is_one_message_that_names_the_setting
         }
     };
     fails(&url, None, &[&url, "nobody that this machine trusts", "--set client.ca=ca.pem"]);
-    fails(&url, Some(&other.trusted()), &[&url, "nobody that this machine trusts", "`client.ca`"]);
+    for wrong in [other, another_kind] {
+        fails(&url, Some(&wrong.trusted()), &[&url, "nobody that this machine trusts", "`client.ca`"]);
+    }
     fails(&wrong_host, Some(&authority.trusted()), &[&wrong_host, "for another host", "`client.ca`", "localhost", "--url"]);
     fails(&at(&server, "http", "localhost"), Some(&authority.trusted()), &["http://localhost", "did not answer as expected"]);
     let plain = server.admin_url.replace("http://", "https://");
     fails(&plain, Some(&authority.trusted()), &[&plain, "does not speak TLS", "`http://`"]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_made_as_that_of_a_ca_is_told_as_such() {
+    let (nats, authority) = (NatsServer::start().await, Authority::new());
+    let server = authority.serve(&nats, "ca.pem", "ca-key.pem").await;
+    let set = authority.trusted();
+    is_one_message(
+        &mut tidemark(&["sql", "--url", &at(&server, "https", "localhost"), COUNT, "--set", &set]),
+        &["as that of a CA", "basicConstraints=CA:FALSE", "`client.ca`"],
+    );
 }
 
 #[test]
