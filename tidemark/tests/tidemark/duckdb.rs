@@ -16,7 +16,7 @@ pub(crate) fn rows(location: &str, table: &str, s3: Option<&S3Server>, statement
     let extension = |name: &str| format!("LOAD '{}';", tool(&format!("{name}.duckdb_extension")).canonicalize().unwrap().display());
     let secret = s3.map(secret).unwrap_or_default();
     let script = format!(
-        "SET autoinstall_known_extensions = false; {} {} {secret} CREATE VIEW {table} AS SELECT * FROM delta_scan('{location}'); {statement};",
+        "SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'; {} {} {secret} CREATE VIEW {table} AS SELECT * FROM delta_scan('{location}'); {statement};",
         extension("delta"),
         extension("httpfs")
     );
