@@ -102,6 +102,14 @@ schemathesis *options: tools claim
 fuzz seconds_or_body="60":
     @scripts/fuzz.sh "$1"
 
+# Questions over a month of events, against DuckDB and chDB on the same files; release build: just bench-metrics --events 20000000
+[group('develop')]
+[no-exit-message]
+bench-metrics *options: tools claim
+    cargo build --locked --release --workspace --bins
+    [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0; }
+    .tools/bench/bin/python scripts/bench-metrics.py "$CARGO_TARGET_DIR/release" "$@"
+
 # A power cut of the journal's disk, and a full one: on loop-mounted images, so as root on Linux
 [group('develop')]
 [no-exit-message]
