@@ -4,7 +4,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -110,9 +110,14 @@ impl NatsServer {
         assert!(self.is_ready().await, "nats-server ended at its restart:\n{}", self.log());
     }
 
-    /// Stops it with SIGSTOP: connections stay open and nothing is answered.
+    /// Stops it with SIGSTOP: connections stay open and, once this returns, nothing is answered.
     pub fn pause(&self) {
         self.signal("STOP");
+        let deadline = Instant::now() + START_DEADLINE;
+        while !has_stopped(self.process.id()) {
+            assert!(Instant::now() < deadline, "nats-server does not stop at SIGSTOP");
+            std::thread::yield_now();
+        }
     }
 
     /// Lets it run on after [`pause`](Self::pause).
@@ -146,6 +151,14 @@ impl NatsServer {
     fn log(&self) -> String {
         read(&self.folder.path().join(LOG))
     }
+}
+
+/// Whether every thread of the process stands still. A signal is sent at once and obeyed later.
+fn has_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("this test needs Linux").flatten();
+    // "42 (nats-server) T 1 …": the state stands behind the name.
+    let mut states = threads.map(|thread| read(&thread.path().join("stat")));
+    states.all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
 }
 
 impl Drop for NatsServer {
