@@ -15,12 +15,10 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 use schemas::{Sequence, ShardId};
-use tracing::{debug, warn};
 
 use crate::{
     DataFile, Error, Origin, Snapshot, Table,
-    log::{Author, Entry, Mark, action, tidemark_action},
-    table::CHECKPOINT_EVERY,
+    log::{Author, Entry, Mark, tidemark_action},
 };
 
 /// So many commits of others may come in between before the caller is asked to try again.
@@ -80,21 +78,7 @@ impl Table {
         }
         let snapshot = attempt.run(base.clone()).await?;
         self.adopt(&snapshot).await;
-        self.checkpoint_if_due(&snapshot).await;
         Ok(snapshot)
-    }
-
-    /// Best effort: a failure only makes opening slower, and the next one may succeed.
-    async fn checkpoint_if_due(&self, snapshot: &Snapshot) {
-        if !snapshot.version().is_multiple_of(CHECKPOINT_EVERY) {
-            return;
-        }
-        match self.log().checkpoint(snapshot.version()).await {
-            Ok(()) => debug!(table = self.name(), version = snapshot.version(), "checkpoint written"),
-            Err(error) => {
-                warn!(table = self.name(), version = snapshot.version(), error = &error as &dyn std::error::Error, "no checkpoint")
-            }
-        }
     }
 }
 
@@ -156,7 +140,7 @@ impl<'a> Attempt<'a> {
     /// The tidemark, and where it comes from.
     fn transactions(&self) -> Vec<Transaction> {
         let Author { shard, to, .. } = self.author;
-        let origin = self.origin.iter().flat_map(Origin::marks).map(|(mark, value)| action(shard, mark, value));
+        let origin = self.origin.iter().flat_map(|origin| origin.actions(shard));
         std::iter::once(tidemark_action(shard, to)).chain(origin).collect()
     }
 
@@ -165,7 +149,7 @@ impl<'a> Attempt<'a> {
         for version in (base.version() + 1..=newest.version()).rev() {
             let entry = self.table.log().entry(version).await.map_err(|source| CommitError::Unknown { source })?;
             match entry {
-                Some(entry) if entry.marks.contains_key(&(self.author.shard, Mark::Tidemark)) => return Ok(self.made(&entry)),
+                Some(entry) if entry.marks.contains_key(&Mark::Tidemark(self.author.shard)) => return Ok(self.made(&entry)),
                 Some(_) => {}
                 // Cleaned up: it is older than any request of mine can be.
                 None => return Ok(false),

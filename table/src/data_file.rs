@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::DateTime;
-use deltalake_core::kernel::{Add, LogicalFileView};
+use deltalake_core::kernel::{Add, LogicalFileView, Remove};
 use schemas::{EventDate, Sequence, ShardId, tables::EVENT_DATE};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -109,6 +109,20 @@ impl DataFile {
             data_change: true,
             stats: Some(self.stats.json.clone()),
             ..Add::default()
+        }
+    }
+
+    /// The action that takes the file out of the table.
+    pub(crate) fn to_remove(&self, table: &str, deleted_at_ms: i64) -> Remove {
+        let Add { path, partition_values, size, .. } = self.to_add(table);
+        Remove {
+            path,
+            data_change: true,
+            deletion_timestamp: Some(deleted_at_ms),
+            extended_file_metadata: Some(true),
+            partition_values: Some(partition_values),
+            size: Some(size),
+            ..Remove::default()
         }
     }
 

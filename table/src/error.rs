@@ -1,8 +1,10 @@
 //! What can go wrong with the lake, named by what the reader should do next.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use deltalake_core::DeltaTableError;
+
+use crate::DataFile;
 
 /// A failure of the store or of a table.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,21 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// Rows cannot be merged or filtered.
+    #[error("the rows cannot be merged")]
+    Arrow {
+        /// Why.
+        #[from]
+        source: arrow::error::ArrowError,
+    },
+    /// A data file that cannot be used.
+    #[error("the file `{path}` cannot be used")]
+    File {
+        /// The file.
+        path: Arc<str>,
+        /// Why.
+        source: Box<Self>,
+    },
     /// Parquet encoding failed.
     #[error("the rows cannot be encoded as Parquet")]
     Parquet {
@@ -125,4 +142,11 @@ pub enum Error {
         #[from]
         source: parquet::errors::ParquetError,
     },
+}
+
+impl Error {
+    /// The same, and the file where it happened.
+    pub(crate) fn in_file(self, file: &DataFile) -> Self {
+        Self::File { path: Arc::clone(&file.path), source: Box::new(self) }
+    }
 }

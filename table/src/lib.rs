@@ -2,7 +2,8 @@
 //!
 //! [`Store`] opens (and probes) the object store; [`Table`] is one Delta table in it. [`Table::write`] turns sorted rows into a
 //! [`DataFile`]; [`Table::commit`] adds files and moves a shard's tidemark in one atomic Delta commit, under compare-and-set
-//! (INVARIANTS I2, I3); [`Table::snapshot`] pins one version with its files and tidemarks (I7).
+//! (INVARIANTS I2, I3); [`Table::snapshot`] pins one version with its files and tidemarks (I7). A [`Policy`] and [`Table::merge`]
+//! keep the files few.
 //!
 //! The Delta log is read and written by `deltalake-core` without DataFusion, on an object store of our own: `object_store` does not
 //! fsync a local file, and a commit must be on disk before the journal may forget its rows (I5).
@@ -12,8 +13,11 @@ mod config;
 mod data_file;
 mod error;
 mod log;
+mod maintenance;
+mod merge;
 mod origin;
 mod probe;
+mod replace;
 mod scan;
 mod snapshot;
 mod stats;
@@ -27,7 +31,10 @@ pub use commit::{CommitError, NewCommit};
 pub use config::{Config, S3Config};
 pub use data_file::{DataFile, FileStats};
 pub use error::Error;
+pub use maintenance::{Merged, Policy};
+pub use merge::Keep;
 pub use origin::{Fingerprint, Origin};
+pub use replace::Change;
 pub use scan::{Scan, Texts};
 pub use snapshot::Snapshot;
 pub use store::Store;

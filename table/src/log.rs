@@ -1,7 +1,7 @@
 //! The Delta log of one table: versions, commits, checkpoints and the tidemarks in them.
 //!
-//! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Beside it stand the fingerprints of its [`Origin`].
-//! Of a shard's actions of a kind the newest holds.
+//! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Beside it stand the fingerprints of its [`Origin`], and
+//! `tidemark/dropped_before`, the first day that retention left. Of the actions of an app id the newest holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,6 +9,7 @@ use arrow::{
     array::{AsArray, RecordBatch, StructArray},
     datatypes::Int64Type,
 };
+use bytes::Bytes;
 use delta_kernel::{DeltaResult, Engine, SnapshotRef, actions::LOG_TXN_SCHEMA, engine::arrow_data::ArrowEngineData};
 use deltalake_core::{
     DeltaTableError,
@@ -17,7 +18,8 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 use futures::TryStreamExt;
-use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{Sequence, ShardId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -27,22 +29,30 @@ use crate::{Error, Store};
 /// The highest sequence of each shard that a version of the table holds.
 pub(crate) type Tidemarks = BTreeMap<ShardId, Sequence>;
 
-/// What a version of the table knows of each shard.
-pub(crate) type Marks = BTreeMap<(ShardId, Mark), i64>;
+/// What a version of the table knows besides its files.
+pub(crate) type Marks = BTreeMap<Mark, i64>;
 
-/// The kinds of `txn` actions of a shard.
+/// The kinds of `txn` actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mark {
-    /// The highest sequence.
-    Tidemark,
-    /// The fingerprint of the stream.
-    Stream,
-    /// The fingerprint of the message at the tidemark.
-    LastMessage,
+    /// The highest sequence of a shard.
+    Tidemark(ShardId),
+    /// The fingerprint of a shard's stream.
+    Stream(ShardId),
+    /// The fingerprint of the message at a shard's tidemark.
+    LastMessage(ShardId),
+    /// All days before this one, counted from 1970, were taken out of the table.
+    DroppedBefore,
 }
 
 const APP_ID: &str = "tidemark/";
+const STREAM: &str = "/stream";
+const LAST_MESSAGE: &str = "/last_message";
+const DROPPED_BEFORE: &str = "dropped_before";
 const LOG_FOLDER: &str = "_delta_log";
+const CHECKPOINT_SUFFIX: &str = ".checkpoint.parquet";
+/// Readers ignore folders that begin with `_`.
+const DAMAGED_FOLDER: &str = "_damaged";
 
 /// The log of a table.
 pub(crate) struct Log {
@@ -80,31 +90,42 @@ impl Author {
 
 /// The action that sets a tidemark.
 pub(crate) fn tidemark_action(shard: ShardId, tidemark: Sequence) -> Transaction {
-    action(shard, Mark::Tidemark, i64::try_from(tidemark.0).expect("JetStream counts no further than 2^63"))
-}
-
-/// The action that sets a mark.
-pub(crate) fn action(shard: ShardId, mark: Mark, value: i64) -> Transaction {
-    Transaction::new(format!("{APP_ID}{shard}{}", mark.suffix()), value)
+    Mark::Tidemark(shard).action(i64::try_from(tidemark.0).expect("JetStream counts no further than 2^63"))
 }
 
 /// The tidemarks among the marks.
 pub(crate) fn tidemarks(marks: &Marks) -> Tidemarks {
-    let tidemark = |(&(shard, mark), &value): (&(ShardId, Mark), &i64)| {
-        (mark == Mark::Tidemark).then(|| (shard, Sequence(u64::try_from(value).unwrap_or_default())))
+    let tidemark = |(mark, value): (&Mark, &i64)| match mark {
+        Mark::Tidemark(shard) => Some((*shard, Sequence(u64::try_from(*value).unwrap_or_default()))),
+        _ => None,
     };
     marks.iter().filter_map(tidemark).collect()
 }
 
 impl Mark {
-    const ALL: [Self; 3] = [Self::LastMessage, Self::Stream, Self::Tidemark];
+    /// The action that sets the mark.
+    pub(crate) fn action(self, value: i64) -> Transaction {
+        let name = match self {
+            Self::Tidemark(shard) => shard.to_string(),
+            Self::Stream(shard) => format!("{shard}{STREAM}"),
+            Self::LastMessage(shard) => format!("{shard}{LAST_MESSAGE}"),
+            Self::DroppedBefore => DROPPED_BEFORE.to_owned(),
+        };
+        Transaction::new(format!("{APP_ID}{name}"), value)
+    }
 
-    /// What follows the shard in the app id.
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::Tidemark => "",
-            Self::Stream => "/stream",
-            Self::LastMessage => "/last_message",
+    /// The mark that an app id names.
+    fn parse(app_id: &str) -> Option<Self> {
+        let name = app_id.strip_prefix(APP_ID)?;
+        let shard = |text: &str| text.parse().ok().map(ShardId);
+        if name == DROPPED_BEFORE {
+            Some(Self::DroppedBefore)
+        } else if let Some(text) = name.strip_suffix(STREAM) {
+            shard(text).map(Self::Stream)
+        } else if let Some(text) = name.strip_suffix(LAST_MESSAGE) {
+            shard(text).map(Self::LastMessage)
+        } else {
+            shard(name).map(Self::Tidemark)
         }
     }
 }
@@ -137,9 +158,46 @@ impl Log {
         self.store.is_delta_table_location().await.map_err(|error| self.failed(error))
     }
 
-    /// A version, or the newest, read from the last checkpoint on.
+    /// A version, or the newest, read from the last checkpoint on; from the one before when that is damaged.
     pub(crate) async fn open(&self, version: Option<u64>) -> Result<DeltaTableState, Error> {
-        DeltaTableState::try_new(&self.store, version).await.map_err(|error| self.failed(error))
+        let failure = match DeltaTableState::try_new(&self.store, version).await {
+            Ok(state) => return Ok(state),
+            Err(failure) => failure,
+        };
+        match self.put_damaged_checkpoint_aside().await? {
+            true => DeltaTableState::try_new(&self.store, version).await.map_err(|error| self.failed(error)),
+            false => Err(self.failed(failure)),
+        }
+    }
+
+    /// The versions of which there is a checkpoint, ascending. An empty one is none: readers pass it over.
+    pub(crate) async fn checkpoints(&self) -> Result<Vec<u64>, Error> {
+        let store = self.store.object_store(None);
+        let objects: Vec<_> = store.list(Some(&Path::from(LOG_FOLDER))).try_collect().await?;
+        let mut versions: Vec<u64> =
+            objects.iter().filter(|object| object.size > 0).filter_map(|object| checkpoint_version(object.location.filename()?)).collect();
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// Moves the newest checkpoint out of the log if it cannot be read. Everything in it is also in the commits and the checkpoint
+    /// before it, which are kept for that.
+    async fn put_damaged_checkpoint_aside(&self) -> Result<bool, Error> {
+        let Some(version) = self.checkpoints().await?.last().copied() else { return Ok(false) };
+        let (store, name) = (self.store.object_store(None), format!("{version:020}{CHECKPOINT_SUFFIX}"));
+        let place = Path::from(format!("{LOG_FOLDER}/{name}"));
+        let bytes = store.get(&place).await?.bytes().await?;
+        let Err(damage) = read_all(bytes) else { return Ok(false) };
+        let aside = Path::from(format!("{DAMAGED_FOLDER}/{name}"));
+        tracing::error!(table = self.table, version, %damage, %aside, "the newest checkpoint is damaged; moved aside, the one before it is used");
+        for result in [store.rename(&place, &aside).await, store.delete(&Path::from(format!("{LOG_FOLDER}/_last_checkpoint"))).await] {
+            match result {
+                // Somebody else was faster.
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
     }
 
     /// True when a commit later than `version` exists. One list request: a missing next commit alone would not tell, because old
@@ -214,18 +272,29 @@ impl Entry {
     }
 }
 
+/// `00000000000000000050.checkpoint.parquet`.
+fn checkpoint_version(name: &str) -> Option<u64> {
+    name.strip_suffix(CHECKPOINT_SUFFIX)?.parse().ok()
+}
+
+/// Reads a Parquet file to its end.
+fn read_all(bytes: Bytes) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for rows in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
+        rows?;
+    }
+    Ok(())
+}
+
 /// `00000000000000000042.json`.
 fn is_commit(name: &str) -> bool {
     name.strip_suffix(".json").is_some_and(|version| version.len() == 20 && version.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-fn mark(app_id: &str, version: i64) -> Option<((ShardId, Mark), i64)> {
-    let name = app_id.strip_prefix(APP_ID)?;
-    let (mark, shard) = Mark::ALL.into_iter().find_map(|mark| Some((mark, name.strip_suffix(mark.suffix())?.parse().ok()?)))?;
-    (version >= 0).then_some(((ShardId(shard), mark), version))
+fn mark(app_id: &str, version: i64) -> Option<(Mark, i64)> {
+    Mark::parse(app_id).filter(|_| version >= 0).map(|mark| (mark, version))
 }
 
-fn transactions(actions: &RecordBatch) -> Vec<((ShardId, Mark), i64)> {
+fn transactions(actions: &RecordBatch) -> Vec<(Mark, i64)> {
     let column = |txn: &StructArray, name| txn.column_by_name(name).cloned();
     let Some(txn) = actions.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { return Vec::new() };
     let (Some(ids), Some(versions)) = (column(txn, "appId"), column(txn, "version")) else { return Vec::new() };

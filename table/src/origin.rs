@@ -4,6 +4,7 @@
 //! `tidemark/<shard>/last_message`, version = fingerprint. A stream that was deleted and created again, restored from a backup, or cut
 //! and written anew has the same name and the same numbers, and is told apart by them.
 
+use deltalake_core::kernel::Transaction;
 use schemas::ShardId;
 
 use crate::log::{Mark, Marks};
@@ -33,11 +34,11 @@ impl Fingerprint {
 
 impl Origin {
     pub(crate) fn of_shard(shard: ShardId, marks: &Marks) -> Option<Self> {
-        let mark = |mark| marks.get(&(shard, mark)).copied().map(Fingerprint);
-        Some(Self { stream: mark(Mark::Stream)?, last_message: mark(Mark::LastMessage)? })
+        let mark = |mark| marks.get(&mark).copied().map(Fingerprint);
+        Some(Self { stream: mark(Mark::Stream(shard))?, last_message: mark(Mark::LastMessage(shard))? })
     }
 
-    pub(crate) fn marks(&self) -> [(Mark, i64); 2] {
-        [(Mark::Stream, self.stream.0), (Mark::LastMessage, self.last_message.0)]
+    pub(crate) fn actions(&self, shard: ShardId) -> [Transaction; 2] {
+        [Mark::Stream(shard).action(self.stream.0), Mark::LastMessage(shard).action(self.last_message.0)]
     }
 }

@@ -4,8 +4,8 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, Schema, SchemaRef},
+    array::{RecordBatch, new_null_array},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
@@ -31,7 +31,8 @@ const BATCH_ROWS: usize = 64 * 1024;
 /// The end of a file that is read at once: the footer, and mostly the page index too.
 const FOOTER_BYTES: usize = 64 * 1024;
 
-type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
+/// Rows, batch by batch.
+pub(crate) type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
 
 /// Which rows of a file are wanted, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Scan<'a> {
     pub event_name: Option<&'a str>,
     /// How texts come.
     pub texts: Texts,
+    /// How many rows come at a time; many unless given.
+    pub batch_rows: Option<usize>,
 }
 
 /// How columns of text come.
@@ -58,7 +61,7 @@ pub enum Texts {
 }
 
 impl Table {
-    /// Rows of a data file, as they are stored.
+    /// Rows of a data file, in the wanted columns of the table. A column that is younger than the file is null in every row.
     ///
     /// # Errors
     /// When the store fails, or the file is no Parquet file.
@@ -73,8 +76,11 @@ impl Table {
             let schema = with_dictionaries(metadata.schema());
             metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))?;
         }
+        let younger = Younger::than(&self.schema(), metadata.schema(), scan.columns);
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
-        rows(selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection), scan.columns)
+        let builder = selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection);
+        let rows = rows(builder, scan)?;
+        Ok(if younger.0.is_empty() { rows } else { rows.map(move |batch| younger.add_to(&batch?)).boxed() })
     }
 
     /// What a data file says about its rows at a level; `None` when it says nothing, or not what was written.
@@ -109,9 +115,29 @@ fn with_dictionaries(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
 }
 
-fn rows(builder: ParquetRecordBatchStreamBuilder<Reader>, columns: &[&str]) -> Result<Rows, Error> {
-    let wanted = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    Ok(builder.with_batch_size(BATCH_ROWS).with_projection(wanted).build()?.map_err(Error::from).boxed())
+fn rows(builder: ParquetRecordBatchStreamBuilder<Reader>, scan: &Scan<'_>) -> Result<Rows, Error> {
+    let wanted = ProjectionMask::columns(builder.parquet_schema(), scan.columns.iter().copied());
+    Ok(builder.with_batch_size(scan.batch_rows.unwrap_or(BATCH_ROWS)).with_projection(wanted).build()?.map_err(Error::from).boxed())
+}
+
+/// The columns of the table that a file does not have yet, where they belong.
+struct Younger(Vec<(usize, FieldRef)>);
+
+impl Younger {
+    fn than(table: &Schema, file: &Schema, columns: &[&str]) -> Self {
+        let wanted = table.fields().iter().filter(|field| columns.contains(&field.name().as_str())).enumerate();
+        let missing = wanted.filter(|(_, field)| file.column_with_name(field.name()).is_none());
+        Self(missing.map(|(place, field)| (place, Arc::clone(field))).collect())
+    }
+
+    fn add_to(&self, rows: &RecordBatch) -> Result<RecordBatch, Error> {
+        let (mut fields, mut columns) = (rows.schema().fields().to_vec(), rows.columns().to_vec());
+        for (place, field) in &self.0 {
+            columns.insert(*place, new_null_array(field.data_type(), rows.num_rows()));
+            fields.insert(*place, Arc::clone(field));
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
 }
 
 /// A file of the store, read range by range.

@@ -4,11 +4,11 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use deltalake_core::{kernel::LogicalFileView, table::state::DeltaTableState};
-use schemas::{Sequence, ShardId};
+use schemas::{EventDate, Sequence, ShardId};
 
 use crate::{
     DataFile, Error, Origin,
-    log::{Log, Marks, Tidemarks, tidemarks},
+    log::{Log, Mark, Marks, Tidemarks, tidemarks},
 };
 
 /// After so many versions the log is opened again from its newest checkpoint: an updated state keeps every commit since it was opened,
@@ -51,6 +51,12 @@ impl Snapshot {
     #[must_use]
     pub fn tidemarks(&self) -> &Tidemarks {
         &self.0.tidemarks
+    }
+
+    /// The first day that was not taken out of the table; `None` when none ever was.
+    #[must_use]
+    pub fn dropped_before(&self) -> Option<EventDate> {
+        self.0.marks.get(&Mark::DroppedBefore).and_then(|day| i32::try_from(*day).ok()).map(EventDate)
     }
 
     /// All files, ordered by path, so by date and then by the time they were written.

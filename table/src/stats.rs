@@ -3,12 +3,12 @@
 //! Bounds may be wider than the values, never narrower: times are rounded outwards to milliseconds, long texts are cut, and a cut
 //! upper bound is rounded up. Readers of every engine skip files by them.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
     compute::{max, max_string, min, min_string},
-    datatypes::{ArrowPrimitiveType, DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType},
+    datatypes::{ArrowPrimitiveType, DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType},
 };
 use chrono::DateTime;
 use schemas::tables::EVENT_DATE;
@@ -20,29 +20,82 @@ const TEXT_CHARS: usize = 64;
 const WITHOUT_BOUNDS: [&str; 2] = ["metadata", "message"];
 const US_PER_MS: i64 = 1000;
 
-/// The statistics of rows that become one file. Lists and raw bytes have none, the partition column needs none.
-pub(crate) fn collect(rows: &[RecordBatch]) -> String {
-    let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
-    let fields = rows.first().map(RecordBatch::schema).into_iter().flat_map(|schema| schema.fields().to_vec()).enumerate();
-    for (index, field) in fields.filter(|(_, field)| field.name() != EVENT_DATE && is_scalar(field.data_type())) {
-        let column: Vec<ArrayRef> = rows.iter().map(|batch| Arc::clone(batch.column(index))).collect();
-        nulls.insert(field.name().clone(), column.iter().map(|part| part.null_count()).sum::<usize>().into());
-        if WITHOUT_BOUNDS.contains(&field.name().as_str()) {
-            continue;
+/// Collects the statistics of a file while its rows pass. Lists and raw bytes have none, the partition column needs none.
+#[derive(Default)]
+pub(crate) struct Collector {
+    rows: u64,
+    columns: BTreeMap<String, Column>,
+}
+
+/// What is known of a column so far.
+#[derive(Default)]
+struct Column {
+    nulls: usize,
+    least: Option<Value>,
+    greatest: Option<Value>,
+    /// Some value is above all bounds that can be written down.
+    is_endless: bool,
+}
+
+impl Collector {
+    /// Takes the next rows.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) {
+        self.rows += rows.num_rows() as u64;
+        for (field, values) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+            if field.name() != EVENT_DATE && is_scalar(field.data_type()) {
+                self.columns.entry(field.name().clone()).or_default().push(field, values);
+            }
         }
-        let (lower, upper) = bounds(&column, field.data_type());
-        least.extend(lower.map(|value| (field.name().clone(), value)));
-        greatest.extend(upper.map(|value| (field.name().clone(), value)));
     }
-    let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-    json!({ "numRecords": count, "minValues": least, "maxValues": greatest, "nullCount": nulls }).to_string()
+
+    /// The rows so far.
+    pub(crate) const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// As JSON.
+    pub(crate) fn finish(self) -> String {
+        let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
+        for (name, column) in self.columns {
+            nulls.insert(name.clone(), column.nulls.into());
+            least.extend(column.least.map(|value| (name.clone(), value)));
+            greatest.extend(column.greatest.filter(|_| !column.is_endless).map(|value| (name, value)));
+        }
+        json!({ "numRecords": self.rows, "minValues": least, "maxValues": greatest, "nullCount": nulls }).to_string()
+    }
+}
+
+impl Column {
+    fn push(&mut self, field: &Field, values: &ArrayRef) {
+        self.nulls += values.null_count();
+        if WITHOUT_BOUNDS.contains(&field.name().as_str()) {
+            return;
+        }
+        let (lower, upper) = bounds(values, field.data_type());
+        self.is_endless |= lower.is_some() && upper.is_none();
+        widen(&mut self.least, lower, Ordering::Less);
+        widen(&mut self.greatest, upper, Ordering::Greater);
+    }
+}
+
+/// Takes the value if there is none yet, or if it lies beyond.
+fn widen(bound: &mut Option<Value>, value: Option<Value>, beyond: Ordering) {
+    let Some(value) = value else { return };
+    if bound.as_ref().is_none_or(|bound| order(&value, bound) == beyond) {
+        *bound = Some(value);
+    }
+}
+
+/// Of two bounds of one column: whole numbers, or texts (times are texts of one length).
+fn order(one: &Value, other: &Value) -> Ordering {
+    (one.as_i64(), one.as_str()).cmp(&(other.as_i64(), other.as_str()))
 }
 
 const fn is_scalar(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::Int32 | DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _))
 }
 
-fn bounds(column: &[ArrayRef], data_type: &DataType) -> (Option<Value>, Option<Value>) {
+fn bounds(column: &ArrayRef, data_type: &DataType) -> (Option<Value>, Option<Value>) {
     match data_type {
         DataType::Utf8 => text_bounds(column),
         DataType::Int32 => number_bounds::<Int32Type>(column),
@@ -51,38 +104,28 @@ fn bounds(column: &[ArrayRef], data_type: &DataType) -> (Option<Value>, Option<V
     }
 }
 
-fn number_bounds<T: ArrowPrimitiveType>(column: &[ArrayRef]) -> (Option<Value>, Option<Value>)
+fn number_bounds<T: ArrowPrimitiveType>(column: &ArrayRef) -> (Option<Value>, Option<Value>)
 where
-    T::Native: Into<i64> + Ord,
+    T::Native: Into<i64>,
 {
-    let (least, greatest) = extremes::<T>(column);
-    (least.map(|value| value.into().into()), greatest.map(|value| value.into().into()))
+    let column = column.as_primitive::<T>();
+    (min(column).map(|value| value.into().into()), max(column).map(|value| value.into().into()))
 }
 
-fn time_bounds(column: &[ArrayRef]) -> (Option<Value>, Option<Value>) {
-    let (least, greatest) = extremes::<TimestampMicrosecondType>(column);
+fn time_bounds(column: &ArrayRef) -> (Option<Value>, Option<Value>) {
+    let column = column.as_primitive::<TimestampMicrosecondType>();
     let floor = |us: i64| us.div_euclid(US_PER_MS);
     let ceiling = |us: i64| us.div_euclid(US_PER_MS) + i64::from(us.rem_euclid(US_PER_MS) > 0);
-    (least.map(floor).and_then(time_text), greatest.map(ceiling).and_then(time_text))
-}
-
-fn extremes<T: ArrowPrimitiveType>(column: &[ArrayRef]) -> (Option<T::Native>, Option<T::Native>)
-where
-    T::Native: Ord,
-{
-    let parts = || column.iter().map(|part| part.as_primitive::<T>());
-    (parts().filter_map(min).min(), parts().filter_map(max).max())
+    (min(column).map(floor).and_then(time_text), max(column).map(ceiling).and_then(time_text))
 }
 
 fn time_text(ms: i64) -> Option<Value> {
     Some(DateTime::from_timestamp_millis(ms)?.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into())
 }
 
-fn text_bounds(column: &[ArrayRef]) -> (Option<Value>, Option<Value>) {
-    let parts = || column.iter().map(|part| part.as_string::<i32>());
-    let least = parts().filter_map(min_string).min();
-    let greatest = parts().filter_map(max_string).max();
-    (least.map(|text| lower_bound(text).into()), greatest.and_then(upper_bound).map(Value::from))
+fn text_bounds(column: &ArrayRef) -> (Option<Value>, Option<Value>) {
+    let column = column.as_string::<i32>();
+    (min_string(column).map(|text| lower_bound(text).into()), max_string(column).and_then(upper_bound).map(Value::from))
 }
 
 /// A text that is not greater: its first characters.

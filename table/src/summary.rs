@@ -17,7 +17,7 @@ mod make;
 mod sketch;
 mod stored;
 
-pub(crate) use make::levels;
+pub(crate) use make::Maker;
 pub use sketch::{Users, UsersUnion};
 pub(crate) use stored::{decode, encode};
 

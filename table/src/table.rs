@@ -18,10 +18,12 @@ use crate::{Error, Snapshot, Store, log::Log};
 
 /// The row schema's version, among the table's properties.
 const SCHEMA_VERSION_KEY: &str = "tidemark.schemaVersion";
-/// A checkpoint after so many commits keeps opening quick.
-pub(crate) const CHECKPOINT_EVERY: u64 = 50;
+/// Other writers checkpoint as often as our maintenance does.
+const CHECKPOINT_INTERVAL: &str = "50";
 /// Commits older than a checkpoint are kept so long for readers that are behind.
 const LOG_RETENTION: &str = "interval 1 days";
+/// Checkpoints name removed files for so long: longer than the maintenance keeps them.
+const REMOVED_FILE_RETENTION: &str = "interval 2 days";
 
 /// A table. Clones share one writer identity and one newest snapshot.
 #[derive(Clone)]
@@ -120,8 +122,9 @@ fn columns(log: &Log, schema: &SchemaRef) -> Result<StructType, Error> {
 /// Creates the table, or opens it when somebody else was faster.
 async fn create(log: &Log, columns: &StructType) -> Result<Snapshot, Error> {
     let properties = [
-        ("delta.checkpointInterval", CHECKPOINT_EVERY.to_string()),
+        ("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_owned()),
         ("delta.logRetentionDuration", LOG_RETENTION.to_owned()),
+        ("delta.deletedFileRetentionDuration", REMOVED_FILE_RETENTION.to_owned()),
         (SCHEMA_VERSION_KEY, SCHEMA_VERSION.to_string()),
     ];
     let created = CreateBuilder::new()

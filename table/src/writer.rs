@@ -1,45 +1,24 @@
-//! Rows become a Parquet file: zstd, page index, statistics at page level, so that every reader can skip what it does not need; and
-//! a [`summary`] between the row groups and the footer.
-
-use std::sync::Arc;
+//! Rows become a Parquet file of the store. It is no part of the table until it is committed.
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
     compute::{SortOptions, max, min},
-    datatypes::{DataType, Date32Type, Schema, SchemaRef},
+    datatypes::{Date32Type, Schema, SchemaRef},
     error::ArrowError,
     row::{RowConverter, SortField},
 };
-use bytes::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
-use parquet::{
-    arrow::{ArrowSchemaConverter, ArrowWriter},
-    basic::{Compression, Encoding, ZstdLevel},
-    errors::ParquetError,
-    file::{
-        metadata::{KeyValue, SortingColumn},
-        properties::{EnabledStatistics, WriterProperties, WriterVersion},
-    },
-    schema::types::ColumnPath,
-};
+use object_store::{ObjectStoreExt, WriteMultipart, path::Path};
 use schemas::{EventDate, tables::EVENT_DATE};
 use uuid::Uuid;
 
-use crate::{
-    DataFile, Error, Table,
-    data_file::parse_stats,
-    stats,
-    summary::{self, Directory},
-};
+use crate::{DataFile, Error, Table, data_file::parse_stats, merge::Merge};
+
+mod encoder;
+
+use encoder::{Effort, Encoder};
 
 /// The order of rows in a file: queries ask for one event over a time.
-const ORDER: [&str; 2] = ["event_name", "timestamp"];
-/// Free text: a range of it skips nothing, so its pages have none.
-const FREE_TEXT: [&str; 2] = ["metadata", "message"];
-const ZSTD_LEVEL: i32 = 1;
-const ROW_GROUP_ROWS: usize = 1 << 20;
-/// The unit that a reader can skip in a row group.
-const PAGE_ROWS: usize = 16 * 1024;
+pub(crate) const ORDER: [&str; 2] = ["event_name", "timestamp"];
 /// A larger file is uploaded in parts of this size.
 const PART_BYTES: usize = 16 << 20;
 
@@ -52,77 +31,94 @@ impl Table {
     /// [`Error::Rows`] when there are none, or they have other columns or another day; else when encoding or the store fails.
     pub async fn write(&self, date: EventDate, rows: &[RecordBatch]) -> Result<DataFile, Error> {
         check(&self.schema(), date, rows)?;
-        let rows = rows.to_vec();
-        let encoded = tokio::task::spawn_blocking(move || Encoded::new(&rows)).await.map_err(object_store::Error::from)??;
-        let name = Uuid::now_v7();
-        let path = format!("{}/{EVENT_DATE}={date}/{name}.parquet", self.name());
-        let (size_bytes, written_at_ms) = (encoded.bytes.len() as u64, created_at_ms(name));
-        upload(self.object_store().as_ref(), &Path::from(path.as_str()), encoded.bytes).await?;
-        let (rows, stats) = parse_stats(encoded.stats).expect("our own statistics have a number of rows");
-        Ok(DataFile { path: path.into(), date, size_bytes, rows, written_at_ms, stats: Arc::new(stats) })
+        let (schema, rows) = (self.schema(), rows.to_vec());
+        let encoded = tokio::task::spawn_blocking(move || encode(&schema, &rows)).await.map_err(object_store::Error::from)??;
+        let upload = Upload::new(self, date);
+        upload.at_once(encoded).await
     }
-}
 
-/// A file that is not stored yet.
-struct Encoded {
-    bytes: Bytes,
-    stats: String,
-}
-
-impl Encoded {
-    fn new(rows: &[RecordBatch]) -> Result<Self, Error> {
-        let batches = rows.iter().map(without_date).collect::<Result<Vec<_>, _>>()?;
-        let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-        let properties = properties(&schema, is_sorted(&batches)?)?;
-        let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
-        batches.iter().try_for_each(|batch| writer.write(batch))?;
-        append_summary(&mut writer, &batches)?;
-        Ok(Self { bytes: writer.into_inner()?.into(), stats: stats::collect(&batches) })
-    }
-}
-
-/// Other readers skip what is not in a row group, and ignore keys that they do not know.
-fn append_summary(writer: &mut ArrowWriter<Vec<u8>>, rows: &[RecordBatch]) -> Result<(), Error> {
-    let encoded = summary::levels(rows).into_iter().map(|(level, cells)| Ok((level, summary::encode(&cells)?)));
-    let levels = encoded.collect::<Result<Vec<_>, _>>().map_err(|source: ArrowError| Error::Rows { what: source.to_string() })?;
-    if levels.is_empty() {
-        return Ok(());
-    }
-    writer.flush()?;
-    let directory = Directory::new(writer.bytes_written() as u64, &levels);
-    levels.iter().try_for_each(|(_, bytes)| writer.write_all(bytes)).map_err(ParquetError::from)?;
-    writer.append_key_value_metadata(KeyValue::new(summary::KEY.to_owned(), directory.to_text()));
-    Ok(())
-}
-
-fn properties(schema: &Schema, sorted: bool) -> Result<WriterProperties, Error> {
-    let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("tidemark ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_row_count_limit(PAGE_ROWS);
-    for field in schema.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        if FREE_TEXT.contains(&field.name().as_str()) {
-            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
-        } else if matches!(field.data_type(), DataType::Int32 | DataType::Int64 | DataType::Timestamp(..)) {
-            let column_encoding = Encoding::DELTA_BINARY_PACKED;
-            properties = properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, column_encoding);
+    /// Writes the rows of a merge as one file, while they are read; nothing when there are none.
+    pub(crate) async fn write_merged(&self, date: EventDate, mut merge: Merge) -> Result<Option<DataFile>, Error> {
+        let mut upload = Upload::new(self, date);
+        let mut encoder = Encoder::new(&self.schema(), merge.expected_rows(), merge.is_sorted(), Effort::Thorough)?;
+        while let Some(rows) = merge.try_next().await? {
+            encoder.push(&rows)?;
+            upload.push(encoder.take()?).await?;
         }
+        if encoder.rows() == 0 {
+            return Ok(None);
+        }
+        upload.finish(encoder.finish()?).await.map(Some)
     }
-    let order = if sorted { sorting_columns(schema)? } else { None };
-    Ok(properties.set_sorting_columns(order).build())
 }
 
-/// The order as Parquet says it: by the numbers of leaf columns.
-fn sorting_columns(schema: &Schema) -> Result<Option<Vec<SortingColumn>>, Error> {
-    let leaves = ArrowSchemaConverter::new().convert(schema)?;
-    let leaf = |name: &&str| leaves.columns().iter().position(|leaf| leaf.path().string() == *name);
-    let ascending =
-        |column: usize| i32::try_from(column).ok().map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true });
-    Ok(ORDER.iter().map(|name| leaf(name).and_then(ascending)).collect())
+fn encode(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(Vec<u8>, String), Error> {
+    let batches = rows.iter().map(without_date).collect::<Result<Vec<_>, _>>()?;
+    let count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    let mut encoder = Encoder::new(schema, count, is_sorted(&batches)?, Effort::Quick)?;
+    batches.iter().try_for_each(|batch| encoder.push(batch))?;
+    encoder.finish()
+}
+
+/// A file on its way to the store.
+struct Upload<'a> {
+    table: &'a Table,
+    date: EventDate,
+    name: Uuid,
+    path: String,
+    bytes: u64,
+    buffer: Vec<u8>,
+    /// Once there is more than one part.
+    parts: Option<WriteMultipart>,
+}
+
+impl<'a> Upload<'a> {
+    fn new(table: &'a Table, date: EventDate) -> Self {
+        let name = Uuid::now_v7();
+        let path = format!("{}/{EVENT_DATE}={date}/{name}.parquet", table.name());
+        Self { table, date, name, path, bytes: 0, buffer: Vec::new(), parts: None }
+    }
+
+    /// The next bytes; stored when there are enough for a part.
+    async fn push(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        self.bytes += bytes.len() as u64;
+        self.buffer.extend(bytes);
+        if self.buffer.len() < PART_BYTES {
+            return Ok(());
+        }
+        if self.parts.is_none() {
+            let upload = self.table.object_store().put_multipart(&Path::from(self.path.as_str())).await?;
+            self.parts = Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES));
+        }
+        if let Some(parts) = &mut self.parts {
+            parts.wait_for_capacity(1).await?;
+            parts.put(std::mem::take(&mut self.buffer).into());
+        }
+        Ok(())
+    }
+
+    async fn at_once(mut self, (bytes, stats): (Vec<u8>, String)) -> Result<DataFile, Error> {
+        self.push(bytes).await?;
+        self.finish((Vec::new(), stats)).await
+    }
+
+    /// The last bytes, and what the log says about the file. On disk when it returns.
+    async fn finish(mut self, (bytes, stats): (Vec<u8>, String)) -> Result<DataFile, Error> {
+        self.bytes += bytes.len() as u64;
+        self.buffer.extend(bytes);
+        match self.parts.take() {
+            Some(mut parts) => {
+                parts.put(self.buffer.into());
+                parts.finish().await?;
+            }
+            None => {
+                self.table.object_store().put(&Path::from(self.path.as_str()), self.buffer.into()).await?;
+            }
+        }
+        let (rows, stats) = parse_stats(stats).expect("our own statistics have a number of rows");
+        let written_at_ms = created_at_ms(self.name);
+        Ok(DataFile { path: self.path.into(), date: self.date, size_bytes: self.bytes, rows, written_at_ms, stats: stats.into() })
+    }
 }
 
 /// True when the rows have the columns of [`ORDER`] and are in that order, over all batches.
@@ -161,17 +157,6 @@ fn check(schema: &SchemaRef, date: EventDate, rows: &[RecordBatch]) -> Result<()
             return wrong(format!("some lie in {}, not in {date}", EventDate(other)));
         }
     }
-    Ok(())
-}
-
-async fn upload(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<(), Error> {
-    if bytes.len() <= PART_BYTES {
-        store.put(path, bytes.into()).await?;
-        return Ok(());
-    }
-    let mut parts = WriteMultipart::new_with_chunk_size(store.put_multipart(path).await?, PART_BYTES);
-    parts.put(bytes);
-    parts.finish().await?;
     Ok(())
 }
 

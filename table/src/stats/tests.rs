@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use arrow::{
     array::{Int32Array, StringArray, TimestampMicrosecondArray},
     datatypes::{Field, Schema},
@@ -19,7 +21,9 @@ fn rows(texts: Vec<Option<&str>>, times: Vec<i64>) -> RecordBatch {
 }
 
 fn collected(rows: &[RecordBatch]) -> Value {
-    serde_json::from_str(&collect(rows)).unwrap()
+    let mut collector = Collector::default();
+    rows.iter().for_each(|batch| collector.push(batch));
+    serde_json::from_str(&collector.finish()).unwrap()
 }
 
 #[test]

@@ -27,6 +27,12 @@ fn batch(rows: &[Row<'_>]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
+fn levels(rows: &[RecordBatch]) -> Vec<(Level, Vec<Cell>)> {
+    let mut maker = Maker::new(rows.iter().map(|batch| batch.num_rows() as u64).sum());
+    rows.iter().for_each(|batch| maker.push(batch));
+    maker.finish()
+}
+
 fn told(cells: &[Cell]) -> Vec<(i64, Option<&str>, Option<&str>, u64, u64)> {
     let users = |cell: &Cell| {
         let mut union = UsersUnion::new();
@@ -70,6 +76,18 @@ fn a_level_with_too_many_cells_is_left_out_and_the_others_stay() {
     let rows: Vec<Row<'_>> = names.iter().map(|name| (0.0, name.as_str(), Some("web"), Some("ann"))).collect();
     let kept: Vec<Level> = levels(&[batch(&rows)]).into_iter().map(|(level, _)| level).collect();
     assert_eq!(kept, [Level::Hour, Level::HourChannel]);
+}
+
+#[test]
+fn a_level_that_becomes_too_fine_in_the_middle_leaves_the_others_with_every_row() {
+    let names: Vec<String> = (0..1000).map(|number| format!("event-{number}")).collect();
+    let few = [(0.0, "view", Some("web"), Some("ann")), (1.0, "buy", None, Some("bob"))];
+    let many: Vec<Row<'_>> = names.iter().map(|name| (0.0, name.as_str(), Some("web"), Some("cid"))).collect();
+    let found = levels(&[batch(&few), batch(&many), batch(&few)]);
+    let found: HashMap<Level, _> = found.iter().map(|(level, cells)| (*level, told(cells))).collect();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[&Level::Hour], [(0, None, None, 1002, 2), (1, None, None, 2, 1)]);
+    assert_eq!(found[&Level::HourChannel], [(0, None, Some("web"), 1002, 2), (1, None, None, 2, 1)]);
 }
 
 #[test]

@@ -235,21 +235,6 @@ pub(crate) async fn a_commit_nobody_could_check_can_be_repeated(lake: Lake) {
     check_once(&lake, &committed, &commit).await;
 }
 
-pub(crate) async fn a_table_of_many_commits_opens_from_a_checkpoint(lake: Lake) {
-    const COMMITS: u64 = 120;
-    let (table, follower) = (lake.events().await, lake.events().await);
-    let mut newest = table.snapshot().await.unwrap();
-    for tidemark in 1..=COMMITS {
-        newest = table.commit(&newest, new_commit(&table, tidemark).await).await.unwrap();
-    }
-    let checkpoints: Vec<_> = log(&lake).await.into_iter().filter(|name| name.ends_with(".checkpoint.parquet")).collect();
-    assert_eq!(checkpoints, ["00000000000000000050.checkpoint.parquet", "00000000000000000100.checkpoint.parquet"]);
-    for snapshot in [newest, follower.snapshot().await.unwrap(), lake.events().await.snapshot().await.unwrap()] {
-        assert_eq!((snapshot.version(), snapshot.tidemark(SHARD)), (COMMITS, Sequence(COMMITS)));
-        assert_eq!(snapshot.files().iter().map(|file| file.rows).sum::<u64>(), COMMITS * 6);
-    }
-}
-
 pub(crate) async fn the_probe_accepts_the_store(lake: Lake) {
     let store = lake.store().await;
     store.probe().await.unwrap();
@@ -282,7 +267,7 @@ async fn check_once(lake: &Lake, committed: &Snapshot, commit: &NewCommit) {
 }
 
 /// The names in the table's log.
-async fn log(lake: &Lake) -> Vec<String> {
+pub(crate) async fn log(lake: &Lake) -> Vec<String> {
     let objects = lake.store().await.object_store().list(Some(&Path::from("events/_delta_log")));
     let mut names: Vec<_> = objects.map_ok(|object| object.location.filename().unwrap().to_owned()).try_collect().await.unwrap();
     names.sort_unstable();
