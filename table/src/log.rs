@@ -18,7 +18,7 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{Sequence, ShardId};
 use serde::{Deserialize, Serialize};
@@ -170,20 +170,26 @@ impl Log {
         }
     }
 
-    /// The versions of which there is a checkpoint, ascending. An empty one is none: readers pass it over.
+    /// The versions of which there is a checkpoint, ascending. An empty one is none.
     pub(crate) async fn checkpoints(&self) -> Result<Vec<u64>, Error> {
+        let files = self.checkpoint_files().await?;
+        Ok(files.into_iter().filter(|(_, bytes)| *bytes > 0).map(|(version, _)| version).collect())
+    }
+
+    /// Versions and sizes of checkpoints, ascending.
+    async fn checkpoint_files(&self) -> Result<Vec<(u64, u64)>, Error> {
         let store = self.store.object_store(None);
         let objects: Vec<_> = store.list(Some(&Path::from(LOG_FOLDER))).try_collect().await?;
-        let mut versions: Vec<u64> =
-            objects.iter().filter(|object| object.size > 0).filter_map(|object| checkpoint_version(object.location.filename()?)).collect();
-        versions.sort_unstable();
-        Ok(versions)
+        let file = |object: &ObjectMeta| Some((checkpoint_version(object.location.filename()?)?, object.size));
+        let mut files: Vec<(u64, u64)> = objects.iter().filter_map(file).collect();
+        files.sort_unstable();
+        Ok(files)
     }
 
     /// Moves the newest checkpoint out of the log if it cannot be read. Everything in it is also in the commits and the checkpoint
     /// before it, which are kept for that.
     async fn put_damaged_checkpoint_aside(&self) -> Result<bool, Error> {
-        let Some(version) = self.checkpoints().await?.last().copied() else { return Ok(false) };
+        let Some((version, _)) = self.checkpoint_files().await?.last().copied() else { return Ok(false) };
         let (store, name) = (self.store.object_store(None), format!("{version:020}{CHECKPOINT_SUFFIX}"));
         let place = Path::from(format!("{LOG_FOLDER}/{name}"));
         let bytes = store.get(&place).await?.bytes().await?;

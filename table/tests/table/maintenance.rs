@@ -218,18 +218,17 @@ pub(crate) async fn a_damaged_newest_checkpoint_is_put_aside(lake: Lake) {
     table.forget_versions(HOUR, later(&last, 2)).await.unwrap();
     let place = Path::from("events/_delta_log/00000000000000000120.checkpoint.parquet");
     let whole = table.object_store().get(&place).await.unwrap().bytes().await.unwrap();
+    let hint = table.object_store().get(&Path::from("events/_delta_log/_last_checkpoint")).await.unwrap().bytes().await.unwrap();
     let mut garbage = whole.to_vec();
     let middle = garbage.len() / 2;
     garbage[4..middle].fill(7);
-    let opened = async || {
+    for (what, damaged) in
+        [("half", whole.slice(..whole.len() / 2).to_vec()), ("short", b"PAR1".to_vec()), ("empty", Vec::new()), ("garbage", garbage)]
+    {
+        table.object_store().put(&place, damaged.into()).await.unwrap();
+        table.object_store().put(&Path::from("events/_delta_log/_last_checkpoint"), hint.clone().into()).await.unwrap();
         let snapshot = lake.events().await.snapshot().await.unwrap();
         assert_eq!((snapshot.version(), snapshot.tidemark(SHARD), snapshot.files().len()), (121, Sequence(121), 1));
-    };
-    table.object_store().put(&place, Vec::new().into()).await.unwrap();
-    opened().await;
-    for (what, damaged) in [("half", whole.slice(..whole.len() / 2).to_vec()), ("short", b"PAR1".to_vec()), ("garbage", garbage)] {
-        table.object_store().put(&place, damaged.into()).await.unwrap();
-        opened().await;
         assert!(!log(&lake).await.iter().any(|name| name.contains("0120.checkpoint")), "{what}: it is put aside");
         table.object_store().head(&Path::from("events/_damaged/00000000000000000120.checkpoint.parquet")).await.unwrap();
     }
