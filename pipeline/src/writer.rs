@@ -30,7 +30,6 @@ mod batch;
 mod committer;
 mod config;
 mod dedup;
-mod failpoint;
 mod foreign;
 mod gap;
 mod history;
@@ -66,6 +65,8 @@ pub struct Parts {
     pub retention: Duration,
     /// What to do when messages are gone that were not read.
     pub on_gap: OnGap,
+    /// Files that were written and not committed may be deleted when they are so old.
+    pub keep: Duration,
     /// Ages of batches.
     pub clock: Clock,
     /// Gets the checks `journal`, `table` and `pipeline`.
@@ -85,7 +86,7 @@ impl Writer {
     /// # Errors
     /// When the store cannot hold the tables, or a table is not ours.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, table::Error> {
-        let Parts { journal, store, dedup, retention, on_gap, clock, health } = parts;
+        let Parts { journal, store, dedup, retention, on_gap, keep, clock, health } = parts;
         telemetry::describe(&measures::METRICS);
         let identity = dedup.identity;
         let events = Table::open_or_create(&store, "events", tables::events()).await?;
@@ -109,6 +110,7 @@ impl Writer {
                 journal.stream(shard),
                 events.clone(),
                 quarantine.clone(),
+                keep / 2,
                 clock.clone(),
                 health.check("table"),
             ),

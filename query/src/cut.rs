@@ -8,6 +8,8 @@
 //! The tails are asked first: what they no longer hold by then is in the snapshot, and what both hold is taken once.
 //! `quarantine` is pinned after `events`, and the pipeline commits it before, so what a cut's tidemark covers is there: as a row or
 //! in quarantine. When a tail cannot be had, the cut is exactly the committed tables, never a part of the tail.
+//!
+//! While no commit moves a tidemark the snapshots are kept, but not for long: maintenance replaces and erases without moving any.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,13 +24,24 @@ use tokio::{
 /// How long to wait before looking again for a position that is not visible yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// Snapshots that no tail contradicts are taken for the newest ones for so long.
+const LOOK_AT_TABLES: Duration = Duration::from_secs(1);
+
 /// The tables of the lake, and the tails above them.
 pub(crate) struct Lake {
     events: Table,
     quarantine: Table,
     tails: Option<Arc<dyn Tails>>,
-    /// The newest cut, and when its pinning began.
-    newest: Mutex<Option<(Instant, Cut)>>,
+    newest: Mutex<Option<Newest>>,
+}
+
+/// The newest cut.
+struct Newest {
+    /// When its pinning began.
+    began: Instant,
+    /// When its snapshots were the newest of the tables.
+    looked: Instant,
+    cut: Cut,
 }
 
 /// A pinned set of rows. Cheap to clone.
@@ -80,21 +93,21 @@ impl Lake {
     pub(crate) async fn pin(&self) -> Result<Cut, table::Error> {
         let asked = Instant::now();
         let mut newest = self.newest.lock().await;
-        if let Some((began, cut)) = &*newest
-            && *began >= asked
+        if let Some(newest) = &*newest
+            && newest.began >= asked
         {
-            return Ok(cut.clone());
+            return Ok(newest.cut.clone());
         }
         let began = Instant::now();
         let views = self.views().await;
-        let known = newest.take().map(|(_, cut)| cut).filter(|cut| cut.is_enough_for(views.as_deref()));
-        let (events, quarantine) = match known {
-            Some(cut) => (cut.events, cut.quarantine),
-            None => (self.events.snapshot().await?, self.quarantine.snapshot().await?),
+        let is_enough = |newest: &Newest| newest.looked + LOOK_AT_TABLES > began && newest.cut.is_enough_for(views.as_deref());
+        let (looked, events, quarantine) = match newest.take().filter(is_enough) {
+            Some(Newest { looked, cut, .. }) => (looked, cut.events, cut.quarantine),
+            None => (Instant::now(), self.events.snapshot().await?, self.quarantine.snapshot().await?),
         };
         let tail = views.and_then(|views| Tail::above(&events, &quarantine, &views)).map(Arc::new);
         let cut = Cut { events, quarantine, tail };
-        *newest = Some((began, cut.clone()));
+        *newest = Some(Newest { began, looked, cut: cut.clone() });
         Ok(cut)
     }
 

@@ -11,6 +11,7 @@
 mod commit;
 mod config;
 mod data_file;
+mod erasures;
 mod error;
 mod log;
 mod maintenance;
@@ -30,8 +31,9 @@ mod writer;
 pub use commit::{CommitError, NewCommit};
 pub use config::{Config, S3Config};
 pub use data_file::{DataFile, FileStats};
+pub use erasures::{Erased, ErasedRow};
 pub use error::Error;
-pub use maintenance::{Merged, Policy};
+pub use maintenance::Policy;
 pub use merge::Keep;
 pub use origin::{Fingerprint, Origin};
 pub use replace::Change;

@@ -13,7 +13,7 @@ use schemas::{EventDate, tables::EVENT_DATE};
 use uuid::Uuid;
 
 use crate::{
-    DataFile, Error, Keep, Table,
+    DataFile, Error, Keep, Snapshot, Table,
     log::Mark,
     merge::Merge,
     replace::{Change, Replacement},
@@ -24,67 +24,66 @@ mod plan;
 /// A checkpoint after so many commits keeps opening quick.
 const CHECKPOINT_EVERY: u64 = 50;
 
-/// When a table is maintained, and how.
+/// Which files are merged.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Small files become files of up to so many bytes; what has half of it is large.
     pub target_bytes: u64,
     /// Hours of event time are over when they ended so long ago.
     pub grace: Duration,
-    /// Files that no version needs, and versions, are kept so long: longer than the longest query and the longest write.
-    pub keep: Duration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { target_bytes: 256 << 20, grace: Duration::from_secs(600), keep: Duration::from_secs(3600) }
+        Self { target_bytes: 256 << 20, grace: Duration::from_secs(600) }
     }
-}
-
-/// What a merge did.
-#[derive(Clone, Debug)]
-pub struct Merged {
-    /// The day of the files.
-    pub date: EventDate,
-    /// The files that were merged.
-    pub files: Vec<DataFile>,
-    /// What they became; nothing when no row is left.
-    pub into: Option<DataFile>,
 }
 
 impl Table {
-    /// Merges files of one day into one. `None` when one of them is no longer in the table, and nothing was changed.
+    /// Writes the rows of some files of one day as one file, in order; nothing when there are no files. It takes their place by
+    /// [`replace`](Self::replace).
     ///
     /// # Errors
     /// [`Error::File`] names a file that cannot be read; else when the store fails.
-    pub async fn merge(&self, files: &[DataFile], now: DateTime<Utc>) -> Result<Option<Merged>, Error> {
-        self.rewrite(files, None, Change::Layout, now).await
-    }
-
-    /// Writes files of one day anew as one, without the rows that do not stay. `None` when one of them is no longer in the table.
-    ///
-    /// # Errors
-    /// [`Error::File`] names a file that cannot be read; else when the store fails.
-    pub async fn rewrite(
-        &self,
-        files: &[DataFile],
-        keep: Option<Keep>,
-        change: Change,
-        at: DateTime<Utc>,
-    ) -> Result<Option<Merged>, Error> {
-        let Some(date) = files.first().map(|file| file.date) else { return Ok(None) };
-        debug_assert!(files.iter().all(|file| file.date == date), "a file has rows of one day (I4)");
-        let is_whole = keep.is_none();
-        let merge = Merge::open(self, files, keep).await?;
+    pub async fn merge(&self, files: &[DataFile]) -> Result<Option<DataFile>, Error> {
+        let Some((merge, date)) = self.open_merge(files, None).await? else { return Ok(None) };
         let expected = merge.expected_rows();
         let into = self.write_merged(date, merge).await?;
-        let rows = into.as_ref().map_or(0, |file| file.rows);
-        if is_whole && rows != expected {
-            return Err(Error::Rows { what: format!("{expected} were to be merged, {rows} came") });
+        match into.as_ref().map_or(0, |file| file.rows) {
+            rows if rows == expected => Ok(into),
+            rows => Err(Error::Rows { what: format!("{expected} were to be merged, {rows} came") }),
         }
-        let replacement = Replacement { removed: files.to_vec(), added: into.iter().cloned().collect(), change, at };
-        let replaced = self.replace(&replacement, &[]).await?;
-        Ok(replaced.map(|_| Merged { date, files: files.to_vec(), into }))
+    }
+
+    /// As [`merge`](Self::merge), without the rows that do not stay; nothing when no row stays.
+    ///
+    /// # Errors
+    /// As for [`merge`](Self::merge).
+    pub async fn merge_kept(&self, files: &[DataFile], keep: Keep) -> Result<Option<DataFile>, Error> {
+        match self.open_merge(files, Some(keep)).await? {
+            Some((merge, date)) => self.write_merged(date, merge).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn open_merge(&self, files: &[DataFile], keep: Option<Keep>) -> Result<Option<(Merge, EventDate)>, Error> {
+        let Some(date) = files.first().map(|file| file.date) else { return Ok(None) };
+        debug_assert!(files.iter().all(|file| file.date == date), "a file has rows of one day (I4)");
+        Ok(Some((Merge::open(self, files, keep).await?, date)))
+    }
+
+    /// Puts a file in the place of others, in one commit. `None` when one of those is no longer in the table, and nothing was changed.
+    ///
+    /// # Errors
+    /// When the table cannot be read or written. The same may be tried again.
+    pub async fn replace(
+        &self,
+        removed: Vec<DataFile>,
+        added: Option<DataFile>,
+        change: Change,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Snapshot>, Error> {
+        self.put_in_place(&Replacement { removed, added: added.into_iter().collect(), change, at }, &[]).await
     }
 
     /// Takes all days before `first` out of the table; the number of files and rows that go. Readers see it at once, the files are
@@ -100,7 +99,7 @@ impl Table {
         let gone = (removed.len(), removed.iter().map(|file| file.rows).sum());
         let change = Change::Rows(format!("event_date < DATE '{first}'"));
         let replaced = self
-            .replace(&Replacement { removed, added: Vec::new(), change, at }, &[Mark::DroppedBefore.action(i64::from(first.0))])
+            .put_in_place(&Replacement { removed, added: Vec::new(), change, at }, &[Mark::DroppedBefore.action(i64::from(first.0))])
             .await?;
         Ok(if replaced.is_some() { gone } else { (0, 0) })
     }

@@ -83,7 +83,7 @@ impl Table {
     ///
     /// # Errors
     /// When the table cannot be read, or nobody knows whether it happened. The same replacement may be tried again.
-    pub(crate) async fn replace(&self, replacement: &Replacement, marks: &[Transaction]) -> Result<Option<Snapshot>, Error> {
+    pub(crate) async fn put_in_place(&self, replacement: &Replacement, marks: &[Transaction]) -> Result<Option<Snapshot>, Error> {
         let mut failure = None;
         for _ in 0..REBASES {
             let newest = self.snapshot().await?;

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
+    config::ConfigCommand, demo::DemoOptions, erase::EraseOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
     quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
 };
 
@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Take events out of the table for good, and print a receipt.
+    #[command(after_help = ERASE_EXAMPLES)]
+    Erase(EraseOptions),
     /// Look at the journal's streams, or let the tables go on with streams that they refuse.
     #[command(after_help = JOURNAL_EXAMPLES)]
     Journal {
@@ -119,6 +122,15 @@ Examples:
   tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
 
 It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
+
+const ERASE_EXAMPLES: &str = "\
+Examples:
+  tidemark erase --user u-4711 --dry-run
+  tidemark erase --user u-4711
+  tidemark erase --where \"site_id = 'staging' AND timestamp < '2026-01-01'\" --json
+
+A running Tidemark finds the rows; the files are written anew by this command, with the settings of the server. Queries stop seeing the
+rows at once. The old files go when `maintenance.keep` has passed, the journal forgets when `journal.retention` has.";
 
 const JOURNAL_EXAMPLES: &str = "\
 Examples:

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod erase;
 mod health;
 mod journal;
 mod keys;
@@ -33,6 +34,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
+        Command::Erase(options) => erase::run(options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
         Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,

@@ -23,7 +23,7 @@ use pipeline::{
 };
 use schemas::{Position, Sequence, ShardId, identity};
 use service::settings::Settings;
-use table::{Snapshot, Store, Table};
+use table::{Erased, Snapshot, Store, Table};
 use tokio::time::timeout;
 
 use self::{
@@ -71,6 +71,7 @@ pub(crate) async fn run(options: VerifyOptions, settings: &Settings) -> anyhow::
 struct Pinned {
     table: Table,
     snapshot: Snapshot,
+    erased: Erased,
 }
 
 struct Verifier {
@@ -169,7 +170,7 @@ impl Pinned {
         let missing =
             || format!("there is no table `{name}` at `{}`; `table.url` names the place, `tidemark serve` creates it", store.location());
         let table = Table::open(store, name).await?.with_context(missing)?;
-        Ok(Self { snapshot: table.snapshot().await?, table })
+        Ok(Self { snapshot: table.snapshot().await?, erased: table.erased().await?, table })
     }
 }
 
@@ -186,6 +187,7 @@ impl Walk<'_> {
     /// Finds each item of a message in exactly one place.
     async fn check(&mut self, delivery: &Delivery, items: &[Item]) -> anyhow::Result<()> {
         let (shard, sequence) = (delivery.shard, delivery.sequence);
+        let tables = [self.events.pinned(), self.quarantine.pinned()];
         let rows = self.events.keys_of(sequence, self.findings).await?;
         let quarantined = self.quarantine.keys_of(sequence, self.findings).await?;
         self.tally.accepted += items.len() as u64;
@@ -195,6 +197,7 @@ impl Walk<'_> {
                 (true, false, _) => self.tally.rows += 1,
                 (false, true, _) => self.tally.quarantined += 1,
                 (true, true, _) => self.findings.add(shard, Violation::InBoth { position }),
+                (false, false, _) if is_given_up(tables, item, position) => self.tally.given_up += 1,
                 (false, false, Some(identity)) => self.repeats.push(Repeat { identity, position, is_repeat: false }),
                 (false, false, None) => self.findings.add(shard, Violation::Lost { position }),
             }
@@ -220,6 +223,13 @@ impl Walk<'_> {
         self.quarantine.finish(self.findings).await?;
         Ok(self.tally)
     }
+}
+
+/// Whether retention or an erasure took the item's row, or the row that it repeats.
+fn is_given_up(tables: [&Pinned; 2], item: &Item, position: Position) -> bool {
+    let is_erased = |table: &Pinned| table.erased.has(position) || item.identity.is_some_and(|id| table.erased.has_event(id));
+    let is_old = |table: &Pinned| table.snapshot.dropped_before().is_some_and(|first| item.date < first);
+    tables.into_iter().any(|table| is_erased(table) || is_old(table))
 }
 
 fn holds(keys: &[Key], index: u32) -> bool {

@@ -3,7 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use pipeline::{connect, writer};
+use pipeline::{
+    connect,
+    maintenance::{self, Maintenance},
+    writer,
+};
 use service::process::{self, Process, SettingArgs};
 use table::Store;
 
@@ -33,9 +37,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let dedup = process.settings.section("dedup")?;
     let connect::JournalConfig { retention, on_gap, .. } = process.settings.section("journal")?;
     let (retention, clock, health) = (retention.0, process.clock.clone(), process.health.clone());
-    let parts = writer::Parts { journal, store, dedup, retention, on_gap, clock, health };
+    let maintenance = Maintenance::open(&store, maintenance::Config::load(&process.settings)?, clock.clone()).await?;
+    let keep = maintenance.keep();
+    let parts = writer::Parts { journal, store, dedup, retention, on_gap, keep, clock, health };
     let writer = writer::Writer::build(&config, parts).await?;
     process.serve_internal(admin, writer.tails().router(), &writer::ROUTES);
+    maintenance.start(writer.tails(), &process.tasks, &process.stop);
     writer.start(&process.tasks, &process.stop);
     process.run().await.map_err(anyhow::Error::from_boxed)
 }

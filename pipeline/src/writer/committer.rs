@@ -14,9 +14,9 @@ use tracing::{Instrument, Span};
 
 use super::{
     batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days},
-    failpoint::Failpoint,
     span,
 };
+use crate::failpoint::Failpoint;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -52,6 +52,8 @@ pub(super) struct Committer {
     stream: String,
     events: Table,
     quarantine: Table,
+    /// A file that is older is written again before it is committed: maintenance may take it for garbage soon.
+    fresh_for: Duration,
     clock: Clock,
     check: Check,
 }
@@ -78,8 +80,16 @@ impl Base {
 }
 
 impl Committer {
-    pub(super) fn new(shard: ShardId, stream: String, events: Table, quarantine: Table, clock: Clock, check: Check) -> Self {
-        Self { shard, stream, events, quarantine, clock, check }
+    pub(super) const fn new(
+        shard: ShardId,
+        stream: String,
+        events: Table,
+        quarantine: Table,
+        fresh_for: Duration,
+        clock: Clock,
+        check: Check,
+    ) -> Self {
+        Self { shard, stream, events, quarantine, fresh_for, clock, check }
     }
 
     /// What the tables say now, for commits from the stream of this identity.
@@ -118,7 +128,7 @@ impl Committer {
         measure(&files);
         span::describe(span, &files);
         Failpoint::EventsWritten.pass();
-        let events = self.commit_files(&self.events, &base.events, files, (last, origin)).await?;
+        let events = self.commit_files(&self.events, &base.events, (files, &events), (last, origin)).await?;
         Failpoint::EventsCommitted.pass();
         report(self.shard, &events, started);
         Ok(Base { events, quarantine, stream: base.stream, shard: self.shard })
@@ -131,7 +141,7 @@ impl Committer {
         }
         let files = self.write(&self.quarantine, &days, base.tidemark(self.shard), last).await?;
         Failpoint::QuarantineWritten.pass();
-        let committed = self.commit_files(&self.quarantine, &base, files, (last, origin)).await?;
+        let committed = self.commit_files(&self.quarantine, &base, (files, &days), (last, origin)).await?;
         Failpoint::QuarantineCommitted.pass();
         Ok(committed)
     }
@@ -161,11 +171,14 @@ impl Committer {
         &self,
         table: &Table,
         base: &Snapshot,
-        files: Vec<DataFile>,
+        (mut files, days): (Vec<DataFile>, &[Day]),
         (tidemark, origin): (Sequence, Origin),
     ) -> Result<Snapshot, Error> {
         let mut pause = Pause::default();
         loop {
+            if files.iter().any(|file| self.is_stale(file)) {
+                files = self.write(table, days, base.tidemark(self.shard), tidemark).await?;
+            }
             match table.commit(base, NewCommit { shard: self.shard, files: files.clone(), tidemark, origin: Some(origin) }).await {
                 Ok(snapshot) => {
                     self.check.up();
@@ -175,6 +188,11 @@ impl Committer {
                 Err(error) => self.wait(&mut pause, &error).await,
             }
         }
+    }
+
+    fn is_stale(&self, file: &DataFile) -> bool {
+        let age_ms = self.clock.now().timestamp_millis().saturating_sub(file.written_at_ms);
+        u64::try_from(age_ms).is_ok_and(|age_ms| Duration::from_millis(age_ms) > self.fresh_for)
     }
 
     async fn wait(&self, pause: &mut Pause, error: &(dyn std::error::Error + Sync)) {

@@ -2,10 +2,10 @@
 
 use arrow::{
     array::{AsArray, RecordBatch},
-    datatypes::Int32Type,
+    datatypes::{Date32Type, Int32Type},
 };
 use journal::Delivery;
-use schemas::{Identity, IdentityRule, Rules};
+use schemas::{EventDate, Identity, IdentityRule, Rules, tables::EVENT_DATE};
 
 use super::rows::Reader;
 
@@ -16,6 +16,8 @@ pub struct Item {
     pub index: u32,
     /// What makes it the same event as another; `None` when it is no event.
     pub identity: Option<Identity>,
+    /// The day of its row.
+    pub date: EventDate,
 }
 
 /// Splits messages into items, by the same code that makes their rows.
@@ -35,10 +37,11 @@ impl Items {
         let rows = self.0.read(delivery);
         let mut items = Vec::new();
         if let Some(events) = &rows.events {
-            items.extend(indices(&events.rows).zip(&events.identities).map(|(index, id)| Item { index, identity: Some(*id) }));
+            let places = indices(&events.rows).zip(dates(&events.rows));
+            items.extend(places.zip(&events.identities).map(|((index, date), id)| Item { index, identity: Some(*id), date }));
         }
         if let Some(quarantined) = &rows.quarantined {
-            items.extend(indices(quarantined).map(|index| Item { index, identity: None }));
+            items.extend(indices(quarantined).zip(dates(quarantined)).map(|(index, date)| Item { index, identity: None, date }));
         }
         items.sort_unstable_by_key(|item| item.index);
         items
@@ -48,4 +51,9 @@ impl Items {
 fn indices(rows: &RecordBatch) -> impl Iterator<Item = u32> {
     let column = rows.column_by_name("_index").expect("both tables have it").as_primitive::<Int32Type>();
     column.values().iter().map(|index| u32::try_from(*index).expect("indices are counted from 0"))
+}
+
+fn dates(rows: &RecordBatch) -> impl Iterator<Item = EventDate> {
+    let column = rows.column_by_name(EVENT_DATE).expect("both tables have it").as_primitive::<Date32Type>();
+    column.values().iter().copied().map(EventDate)
 }

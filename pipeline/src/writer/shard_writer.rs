@@ -27,7 +27,6 @@ use super::{
     OnGap,
     committer::{self, Base, Committer},
     dedup::Minute,
-    failpoint::Failpoint,
     gap::{GAP_CODE, Gap},
     history::{History, Reading},
     lag::Lag,
@@ -38,6 +37,7 @@ use super::{
     shard::{Admitted, Shard},
     tail::Sign,
 };
+use crate::failpoint::Failpoint;
 
 /// How often the bounds of the journal are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

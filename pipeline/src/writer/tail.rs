@@ -50,6 +50,11 @@ impl Board {
         Router::new().route("/tail", get(tail)).with_state(self.clone())
     }
 
+    /// Whether the writer of a shard is at work in this process.
+    pub(crate) fn shows(&self, shard: ShardId) -> bool {
+        self.view(shard).is_ok()
+    }
+
     fn view(&self, shard: ShardId) -> Result<TailView, TailUnavailable> {
         let unavailable = |reason: String| TailUnavailable { reason };
         let shown = self.0.get(&shard).ok_or_else(|| unavailable(format!("shard {shard} has no writer here")))?;

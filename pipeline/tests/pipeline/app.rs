@@ -128,6 +128,7 @@ impl App {
             dedup: self.settings.section("dedup").unwrap(),
             retention: retention.0,
             on_gap,
+            keep: Duration::from_secs(3600),
             clock: Clock::system(),
             health: health.clone(),
         };

@@ -103,6 +103,7 @@ impl FileTallies {
             ranges_us: (ranges_us != [ALWAYS]).then_some(ranges_us),
             event_name: shape.filters.event_name(),
             texts: Texts::Dictionary,
+            ..Scan::default()
         };
         let mut batches = self.events.scan(file, &scan).await.map_err(unavailable)?;
         let mut counter = RowCounter::new(shape, ranges_us);

@@ -55,6 +55,11 @@ impl<'a> Cursor<'a> {
         Self { pinned, shard, name, time, ahead: groups(ranges.collect()), keys: Vec::new() }
     }
 
+    /// The table that is walked.
+    pub(super) const fn pinned(&self) -> &'a Pinned {
+        self.pinned
+    }
+
     /// The keys of a message, in order. Messages are asked for in order.
     pub(super) async fn keys_of(&mut self, sequence: Sequence, findings: &mut Findings) -> anyhow::Result<&[Key]> {
         while self.ahead.front().is_some_and(|group| group.first <= sequence) {

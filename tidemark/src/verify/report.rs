@@ -37,6 +37,8 @@ pub(super) struct Tally {
     pub(super) rows: u64,
     pub(super) duplicates: u64,
     pub(super) quarantined: u64,
+    /// Rows that `table.retention` or `tidemark erase` took.
+    pub(super) given_up: u64,
     violations: u64,
     /// What `quarantine` says of messages that were gone before they were read.
     pub(super) gaps: Vec<RecordedGap>,
@@ -62,14 +64,14 @@ impl Tally {
     /// Nothing counted yet of the messages `first` to `end`.
     pub(super) fn new(shard: ShardId, first: Sequence, end: Sequence, gaps: Vec<RecordedGap>) -> Self {
         let checked = (first <= end).then_some((first, end));
-        Self { shard, first_kept: first, checked, accepted: 0, rows: 0, duplicates: 0, quarantined: 0, violations: 0, gaps }
+        Self { shard, first_kept: first, checked, accepted: 0, rows: 0, duplicates: 0, quarantined: 0, given_up: 0, violations: 0, gaps }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let checked = self.checked.map_or_else(|| "nothing".to_owned(), |(first, end)| format!("{first} to {end}"));
-        let [accepted, rows, duplicates, quarantined, violations] =
-            [self.accepted, self.rows, self.duplicates, self.quarantined, self.violations].map(|count| HumanCount(count).to_string());
-        [self.shard.to_string(), checked, accepted, rows, duplicates, quarantined, violations]
+        let counts = [self.accepted, self.rows, self.duplicates, self.quarantined, self.given_up, self.violations];
+        let [accepted, rows, duplicates, quarantined, given_up, violations] = counts.map(|count| HumanCount(count).to_string());
+        [self.shard.to_string(), checked, accepted, rows, duplicates, quarantined, given_up, violations]
     }
 }
 
@@ -88,7 +90,7 @@ impl Report {
     fn counts(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(UTF8_BORDERS_ONLY);
-        table.set_header(["shard", "messages", "accepted", "= rows", "+ duplicates", "+ quarantined", "violations"]);
+        table.set_header(["shard", "messages", "accepted", "= rows", "+ duplicates", "+ quarantined", "+ given up", "violations"]);
         table.add_rows(self.shards.iter().map(Tally::cells));
         table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         table
@@ -96,7 +98,7 @@ impl Report {
 }
 
 impl TableReport {
-    fn of(Pinned { table, snapshot }: &Pinned) -> Self {
+    fn of(Pinned { table, snapshot, .. }: &Pinned) -> Self {
         let rows = snapshot.files().iter().map(|file| file.rows).sum();
         Self { name: table.name().to_owned(), version: snapshot.version(), files: snapshot.files().len(), rows }
     }
@@ -120,6 +122,9 @@ impl fmt::Display for Report {
         match self.violations - self.shown.len() as u64 {
             0 if self.violations == 0 => {
                 write!(f, "\nverified: everything accepted is a row, a repeat of one, or in quarantine")?;
+                if self.shards.iter().any(|tally| tally.given_up > 0) {
+                    write!(f, ", or was given up by retention or an erasure")?;
+                }
                 match self.shards.iter().all(|tally| tally.gaps.is_empty()) {
                     true => Ok(()),
                     false => write!(f, ", except for what was gone before it was read, see above"),

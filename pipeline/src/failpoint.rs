@@ -1,12 +1,12 @@
-//! Points of a commit at which a test ends or stops this process, to see what a crash exactly there leaves behind.
+//! Points of a commit or a merge at which a test ends or stops this process, to see what a crash exactly there leaves behind.
 //!
 //! `TIDEMARK_FAILPOINT=events-written:2` ends it by SIGABRT when it comes to that point for the second time, and
 //! `TIDEMARK_FAILPOINT=events-written:2:stop` stops it by SIGSTOP until somebody sends SIGCONT. Only builds with debug assertions have
 //! this: in a release build the points are empty and nothing knows the variable.
 
-/// A point of a commit, in the order in which a batch meets them.
+/// A point of a commit or a merge, in the order in which rows meet them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failpoint {
+pub(crate) enum Failpoint {
     /// Nothing of the batch is in the store.
     BeforeFiles,
     /// The files of `quarantine` are, its commit is not.
@@ -19,18 +19,22 @@ pub(super) enum Failpoint {
     EventsCommitted,
     /// The journal may forget what is committed, and was not told.
     BeforeRelease,
+    /// A merged file is there, the commit that replaces others by it is not.
+    MergeWritten,
+    /// The merge is committed.
+    MergeCommitted,
 }
 
 impl Failpoint {
     /// Ends or stops the process, if a test wants that here.
     #[cfg(debug_assertions)]
-    pub(super) fn pass(self) {
+    pub(crate) fn pass(self) {
         armed::pass(self);
     }
 
     /// Nothing.
     #[cfg(not(debug_assertions))]
-    pub(super) const fn pass(self) {}
+    pub(crate) const fn pass(self) {}
 }
 
 #[cfg(debug_assertions)]
@@ -79,6 +83,8 @@ mod armed {
             Failpoint::EventsWritten => "events-written",
             Failpoint::EventsCommitted => "events-committed",
             Failpoint::BeforeRelease => "before-release",
+            Failpoint::MergeWritten => "merge-written",
+            Failpoint::MergeCommitted => "merge-committed",
         }
     }
 
