@@ -42,7 +42,7 @@ pub(crate) enum Mark {
 }
 
 const APP_ID: &str = "tidemark/";
-const LOG_FOLDER: &str = "_delta_log";
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
 
 /// The log of a table.
 pub(crate) struct Log {
@@ -215,7 +215,7 @@ impl Entry {
 }
 
 /// `00000000000000000042.json`.
-fn is_commit(name: &str) -> bool {
+pub(crate) fn is_commit(name: &str) -> bool {
     name.strip_suffix(".json").is_some_and(|version| version.len() == 20 && version.bytes().all(|digit| digit.is_ascii_digit()))
 }
 

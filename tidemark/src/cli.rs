@@ -5,7 +5,7 @@ use service::process::SettingArgs;
 
 use crate::{
     config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
-    quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
+    quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -36,6 +36,12 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Look at what the tables are made of.
+    #[command(after_help = TABLE_EXAMPLES)]
+    Table {
+        #[command(subcommand)]
+        command: TableCommand,
+    },
     /// Look at the journal's streams, or let the tables go on with streams that they refuse.
     #[command(after_help = JOURNAL_EXAMPLES)]
     Journal {
@@ -119,6 +125,14 @@ Examples:
   tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
 
 It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
+
+const TABLE_EXAMPLES: &str = "\
+Examples:
+  tidemark table status
+  tidemark table status --json | jq '{rows: .events.rows, small: .events.small_files, shards}'
+
+It reads the tables at `table.url` and asks the journal at `nats.url` how far it is, with the settings of the server, which may run
+meanwhile or not.";
 
 const JOURNAL_EXAMPLES: &str = "\
 Examples:

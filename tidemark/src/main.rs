@@ -19,6 +19,7 @@ mod output;
 mod quarantine;
 mod serve;
 mod sql;
+mod table;
 mod terminal;
 mod verify;
 
@@ -34,6 +35,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
+        Command::Table { command } => table::run(command, &settings.load()?).await,
         Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,
         Command::Keys { command } => keys::run(command, &settings.load()?),

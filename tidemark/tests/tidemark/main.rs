@@ -23,6 +23,7 @@ mod process;
 mod repeats;
 mod shell;
 mod store_away;
+mod table_status;
 mod telemetry;
 mod terminal;
 mod times;
