@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
+    config::ConfigCommand, demo::DemoOptions, import::ImportOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
     quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
 };
 
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Send a day of realistic events to a running Tidemark and show what it counts.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
+    /// Send the events of files to a running Tidemark: NDJSON, JSON, CSV, Parquet, also compressed; a second time adds nothing.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(Box<ImportOptions>),
     /// Ask a running Tidemark questions in SQL: one, a script, or in a shell.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlOptions),
@@ -98,6 +101,16 @@ Examples:
   tidemark demo
   tidemark demo --events 1000000 --seed 7
   tidemark demo --url http://127.0.0.1:9090";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  tidemark import events.ndjson.gz
+  tidemark import --dry-run --rejects wrong.ndjson old/*.csv
+  tidemark import --resume import.state big.parquet
+  zcat logs/*.gz | tidemark import -
+
+Events pass the door like all others, and what is there already adds nothing, so an import that was stopped is simply run again.
+Columns of CSV and Parquet have the names of the fields of an event; all others become members of metadata.";
 
 const SQL_EXAMPLES: &str = "\
 Examples:

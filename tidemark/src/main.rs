@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod health;
+mod import;
 mod journal;
 mod keys;
 mod members;
@@ -32,6 +33,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
     match command {
         Command::Serve => serve::run(settings.load()?).await,
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
+        Command::Import(options) => import::run(*options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,

@@ -13,6 +13,7 @@ mod end_to_end;
 mod foreign;
 mod heavy_sql;
 mod https;
+mod import;
 mod internal_ports;
 mod journal;
 mod journal_disk;
