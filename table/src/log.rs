@@ -49,7 +49,7 @@ const APP_ID: &str = "tidemark/";
 const STREAM: &str = "/stream";
 const LAST_MESSAGE: &str = "/last_message";
 const DROPPED_BEFORE: &str = "dropped_before";
-const LOG_FOLDER: &str = "_delta_log";
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
 const CHECKPOINT_SUFFIX: &str = ".checkpoint.parquet";
 /// Readers ignore folders that begin with `_`.
 const DAMAGED_FOLDER: &str = "_damaged";
@@ -292,7 +292,7 @@ fn read_all(bytes: Bytes) -> Result<(), Box<dyn std::error::Error + Send + Sync>
 }
 
 /// `00000000000000000042.json`.
-fn is_commit(name: &str) -> bool {
+pub(crate) fn is_commit(name: &str) -> bool {
     name.strip_suffix(".json").is_some_and(|version| version.len() == 20 && version.bytes().all(|digit| digit.is_ascii_digit()))
 }
 

@@ -45,11 +45,35 @@ impl Store {
     /// # Errors
     /// One that says what to do: a URL of another kind, an unusable folder, no server, refused credentials, a missing bucket.
     pub async fn open(config: &Config) -> Result<Self, Error> {
+        match Self::folder(config) {
+            Some(folder) => Self::open_folder(folder),
+            None if config.url.starts_with("s3://") => Self::open_s3(&config.url, &config.s3).await,
+            None => Err(Error::Url { url: config.url.clone() }),
+        }
+    }
+
+    /// Opens the store as it is: `None` when its folder or bucket does not exist. Nothing is created.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub async fn open_existing(config: &Config) -> Result<Option<Self>, Error> {
+        let s3 = S3Config { create_bucket: false, ..config.s3.clone() };
+        match Self::folder(config) {
+            Some(folder) if !folder.exists() => Ok(None),
+            _ => match Self::open(&Config { s3, ..config.clone() }).await {
+                Err(Error::BucketMissing { .. }) => Ok(None),
+                opened => opened.map(Some),
+            },
+        }
+    }
+
+    /// The folder that `config.url` names; `None` when it names something else.
+    #[must_use]
+    pub fn folder(config: &Config) -> Option<&FsPath> {
         match config.url.split_once("://") {
-            Some(("s3", _)) => Self::open_s3(&config.url, &config.s3).await,
-            Some(("file", path)) => Self::open_folder(FsPath::new(path)),
-            Some(_) => Err(Error::Url { url: config.url.clone() }),
-            None => Self::open_folder(FsPath::new(&config.url)),
+            Some(("file", path)) => Some(FsPath::new(path)),
+            Some(_) => None,
+            None => Some(FsPath::new(&config.url)),
         }
     }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{Error, Snapshot, Store, log::Log};
 
 /// The row schema's version, among the table's properties.
-const SCHEMA_VERSION_KEY: &str = "tidemark.schemaVersion";
+pub(crate) const SCHEMA_VERSION_KEY: &str = "tidemark.schemaVersion";
 /// Other writers checkpoint as often as our maintenance does.
 const CHECKPOINT_INTERVAL: &str = "50";
 /// Commits older than a checkpoint are kept so long for readers that are behind.
@@ -155,8 +155,7 @@ fn check_columns(log: &Log, wanted: &StructType, snapshot: &Snapshot) -> Result<
 }
 
 fn check_version(log: &Log, snapshot: &Snapshot) -> Result<(), Error> {
-    let version = snapshot.state().metadata().configuration().get(SCHEMA_VERSION_KEY).and_then(|version| version.parse::<u32>().ok());
-    match version {
+    match snapshot.schema_version() {
         Some(version) if version <= SCHEMA_VERSION => Ok(()),
         Some(version) => Err(log.foreign(format!("schema version {version}, this program knows up to {SCHEMA_VERSION}; use a newer one"))),
         None => Err(log.foreign(format!("it has no property `{SCHEMA_VERSION_KEY}`, so Tidemark did not create it"))),

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, erase::EraseOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
-    quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
+    config::ConfigCommand, demo::DemoOptions, erase::EraseOptions, import::ImportOptions, journal::JournalCommand, keys::KeysCommand,
+    metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Send a day of realistic events to a running Tidemark and show what it counts.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
+    /// Send the events of files to a running Tidemark: NDJSON, JSON, CSV, Parquet, also compressed; a second time adds nothing.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(Box<ImportOptions>),
     /// Ask a running Tidemark questions in SQL: one, a script, or in a shell.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlOptions),
@@ -39,6 +42,12 @@ pub(crate) enum Command {
     /// Take events out of the table for good, and print a receipt.
     #[command(after_help = ERASE_EXAMPLES)]
     Erase(EraseOptions),
+    /// Look at what the tables are made of.
+    #[command(after_help = TABLE_EXAMPLES)]
+    Table {
+        #[command(subcommand)]
+        command: TableCommand,
+    },
     /// Look at the journal's streams, or let the tables go on with streams that they refuse.
     #[command(after_help = JOURNAL_EXAMPLES)]
     Journal {
@@ -96,6 +105,16 @@ Examples:
   tidemark demo --events 1000000 --seed 7
   tidemark demo --url http://127.0.0.1:9090";
 
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  tidemark import events.ndjson.gz
+  tidemark import --dry-run --rejects wrong.ndjson old/*.csv
+  tidemark import --resume import.state big.parquet
+  zcat logs/*.gz | tidemark import -
+
+Events pass the door like all others, and what is there already adds nothing, so an import that was stopped is simply run again.
+Columns of CSV and Parquet have the names of the fields of an event; all others become members of metadata.";
+
 const SQL_EXAMPLES: &str = "\
 Examples:
   tidemark sql
@@ -131,6 +150,14 @@ Examples:
 
 A running Tidemark finds the rows; the files are written anew by this command, with the settings of the server. Queries stop seeing the
 rows at once. The old files go when `maintenance.keep` has passed, the journal forgets when `journal.retention` has.";
+
+const TABLE_EXAMPLES: &str = "\
+Examples:
+  tidemark table status
+  tidemark table status --json | jq '{rows: .events.rows, small: .events.small_files, shards}'
+
+It reads the tables at `table.url` and asks the journal at `nats.url` how far it is, with the settings of the server, which may run
+meanwhile or not.";
 
 const JOURNAL_EXAMPLES: &str = "\
 Examples:

@@ -108,7 +108,7 @@ pub(crate) fn is_truncated(headers: &HeaderMap) -> bool {
 }
 
 /// What a bad answer says.
-async fn refusal(response: Response) -> Error {
+pub(crate) async fn refusal(response: Response) -> Error {
     let status = response.status();
     let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     let body = response.text().await.unwrap_or_default();

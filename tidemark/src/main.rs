@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod erase;
 mod health;
+mod import;
 mod journal;
 mod keys;
 mod members;
@@ -20,6 +21,7 @@ mod output;
 mod quarantine;
 mod serve;
 mod sql;
+mod table;
 mod terminal;
 mod verify;
 
@@ -32,10 +34,12 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
     match command {
         Command::Serve => serve::run(settings.load()?).await,
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
+        Command::Import(options) => import::run(*options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Erase(options) => erase::run(options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
+        Command::Table { command } => table::run(command, &settings.load()?).await,
         Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,
         Command::Keys { command } => keys::run(command, &settings.load()?),
