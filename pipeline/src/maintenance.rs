@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::DateTime;
+use object_store::ObjectMeta;
 use schemas::{EventDate, ShardId, Timestamp};
 use service::{
     clock::Clock,
@@ -30,8 +31,8 @@ pub use config::{Config, ConfigError};
 
 /// A file whose merge failed so often is left out until the next start.
 const TRIES: u32 = 3;
-/// How often the store is listed for files that no version needs; a listing costs as much as the table is large.
-const GARBAGE_EVERY: TimeDelta = TimeDelta::minutes(10);
+/// The store is listed so many times while what was replaced is kept; a listing costs as much as the table is large.
+const LISTINGS: u32 = 4;
 
 /// Both tables and how they are kept.
 #[derive(Clone)]
@@ -88,7 +89,7 @@ impl Maintenance {
         let mut listed_at = DateTime::UNIX_EPOCH;
         while !stop.is_requested() {
             if board.shows(ShardId(0)) {
-                let lists = listed_at + GARBAGE_EVERY <= self.clock.now();
+                let lists = listed_at + self.config.keep.0 / LISTINGS <= self.clock.now();
                 for table in &self.tables {
                     tokio::select! {
                         outcome = self.look_after(table, lists) => report(table, outcome),
@@ -116,15 +117,22 @@ impl Maintenance {
         Ok(())
     }
 
+    /// The files that are merged next, all of one day; nothing when the table is as it should be.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn next_merge(&self, table: &Table) -> Result<Option<Vec<DataFile>>, Error> {
+        Ok(self.policy().next(table.snapshot().await?.files(), self.clock.now(), |file| self.is_left_out(file)))
+    }
+
     /// Does the next merge that is due; nothing when the table is as it should be.
     ///
     /// # Errors
     /// When the store fails. A file that cannot be read is left out of the next merges instead.
     pub async fn merge_next(&self, table: &Table) -> Result<Option<Merged>, Error> {
         loop {
-            let (now, snapshot) = (self.clock.now(), table.snapshot().await?);
-            let Some(files) = self.policy().next(snapshot.files(), now, |file| self.is_left_out(file)) else { return Ok(None) };
-            match self.merge(table, &files, now).await {
+            let Some(files) = self.next_merge(table).await? else { return Ok(None) };
+            match self.merge(table, &files).await {
                 Ok(Some(merged)) => return Ok(Some(merged)),
                 // Somebody else replaced a file meanwhile.
                 Ok(None) => {}
@@ -134,7 +142,7 @@ impl Maintenance {
         }
     }
 
-    async fn merge(&self, table: &Table, files: &[DataFile], now: DateTime<Utc>) -> Result<Option<Merged>, Error> {
+    async fn merge(&self, table: &Table, files: &[DataFile]) -> Result<Option<Merged>, Error> {
         let Some(into) = table.merge(files).await? else { return Ok(None) };
         Failpoint::MergeWritten.pass();
         let merged = Merged {
@@ -144,7 +152,7 @@ impl Maintenance {
             from_bytes: files.iter().map(|file| file.size_bytes).sum(),
             to_bytes: into.size_bytes,
         };
-        let replaced = table.replace(files.to_vec(), Some(into), Change::Layout, now).await?;
+        let replaced = table.replace(files.to_vec(), Some(into), Change::Layout, self.clock.now()).await?;
         Failpoint::MergeCommitted.pass();
         if replaced.is_some() {
             let Merged { date, files, rows, from_bytes, to_bytes } = &merged;
@@ -154,34 +162,34 @@ impl Maintenance {
         Ok(replaced.map(|_| merged))
     }
 
-    /// Takes out the days that are older than the retention; how many files and rows went.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn give_up_old_days(&self, table: &Table) -> Result<(usize, u64), Error> {
-        let Some(days) = self.config.retention_days() else { return Ok((0, 0)) };
+    async fn give_up_old_days(&self, table: &Table) -> Result<(), Error> {
+        let Some(days) = self.config.retention_days() else { return Ok(()) };
         let now = self.clock.now();
         let today = EventDate::of(Timestamp(now.timestamp_micros()));
-        let gone = table.drop_before(EventDate(today.0.saturating_sub(days)), now).await?;
-        if gone.0 > 0 {
-            tracing::info!(table = table.name(), files = gone.0, rows = gone.1, "days older than `table.retention` were given up");
+        let (files, rows) = table.drop_before(EventDate(today.0.saturating_sub(days)), now).await?;
+        if files > 0 {
+            tracing::info!(table = table.name(), files, rows, "days older than `table.retention` were given up");
         }
-        Ok(gone)
+        Ok(())
     }
 
-    /// Deletes the files that no version of the last `maintenance.keep` needs; how many went.
+    /// The files that no version of the last `maintenance.keep` needs.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn delete_garbage(&self, table: &Table) -> Result<usize, Error> {
-        let garbage = table.garbage(self.config.keep.0, self.clock.now()).await?;
+    pub async fn garbage(&self, table: &Table) -> Result<Vec<ObjectMeta>, Error> {
+        table.garbage(self.config.keep.0, self.clock.now()).await
+    }
+
+    async fn delete_garbage(&self, table: &Table) -> Result<(), Error> {
+        let garbage = self.garbage(table).await?;
         let bytes: u64 = garbage.iter().map(|found| found.size).sum();
         let deleted = table.delete(garbage).await?;
         if deleted > 0 {
             tracing::info!(table = table.name(), files = deleted, bytes, "deleted files that no version needs");
             metrics::counter!("tidemark_maintenance_deleted_files_total").increment(deleted as u64);
         }
-        Ok(deleted)
+        Ok(())
     }
 
     fn policy(&self) -> Policy {

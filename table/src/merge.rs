@@ -21,6 +21,8 @@ use schemas::{EventDate, tables::EVENT_DATE};
 
 use crate::{DataFile, Error, Scan, Table, scan::Rows, writer::ORDER};
 
+/// Files that are opened at the same time: most of the wait is the store's.
+const OPENED_AT_ONCE: usize = 8;
 /// Rows of each file that are in memory at a time.
 const BATCH_ROWS: usize = 4 * 1024;
 
@@ -40,14 +42,16 @@ impl Merge {
         let schema = table.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != EVENT_DATE).collect();
         let scan = Scan { columns: &columns, batch_rows: Some(BATCH_ROWS), ..Scan::default() };
-        let mut sources = Vec::with_capacity(files.len());
-        for file in files {
-            let rows = table.scan(file, &scan).await.map_err(|error| error.in_file(file))?;
-            let (keep, file) = (keep.clone(), file.clone());
-            let rows =
-                rows.map(move |rows| rows.and_then(|rows| kept(rows, file.date, keep.as_ref())).map_err(|error| error.in_file(&file)));
-            sources.push(rows.try_filter(|rows| std::future::ready(rows.num_rows() > 0)).boxed());
-        }
+        let open = |file: DataFile| {
+            let (scan, keep) = (&scan, keep.clone());
+            async move {
+                let rows = table.scan(&file, scan).await.map_err(|error| error.in_file(&file))?;
+                let keep = move |rows| kept(rows, file.date, keep.as_ref());
+                let rows = rows.map(move |rows| rows.and_then(&keep).map_err(|error| error.in_file(&file)));
+                Ok::<Rows, Error>(rows.try_filter(|rows| std::future::ready(rows.num_rows() > 0)).boxed())
+            }
+        };
+        let sources: Vec<Rows> = stream::iter(files.to_vec()).map(open).buffered(OPENED_AT_ONCE).try_collect().await?;
         let expected_rows = files.iter().map(|file| file.rows).sum();
         let is_sorted = ORDER.iter().all(|name| schema.column_with_name(name).is_some());
         let rows = if is_sorted { Merging::start(files, sources).await? } else { stream::iter(sources).flatten().boxed() };

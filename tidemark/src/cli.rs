@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// Take events out of the table for good, and print a receipt.
     #[command(after_help = ERASE_EXAMPLES)]
     Erase(EraseOptions),
-    /// Look at what the tables are made of.
+    /// Look at what the tables are made of, and keep them small by hand.
     #[command(after_help = TABLE_EXAMPLES)]
     Table {
         #[command(subcommand)]
@@ -154,6 +154,8 @@ rows at once. The old files go when `maintenance.keep` has passed, the journal f
 const TABLE_EXAMPLES: &str = "\
 Examples:
   tidemark table status
+  tidemark table compact --dry-run
+  tidemark table vacuum
   tidemark table status --json | jq '{rows: .events.rows, small: .events.small_files, shards}'
 
 It reads the tables at `table.url` and asks the journal at `nats.url` how far it is, with the settings of the server, which may run

@@ -193,6 +193,11 @@ fn shared_settings(setting: Setting, nats: &NatsServer, folder: &TempDir) -> Vec
         // Shorter than a stall lasts, so that outcomes become unknown.
         "journal.publish_timeout=2s".to_owned(),
         "pipeline.max_age=700ms".to_owned(),
+        // The table is merged and its old files are deleted all the time.
+        "maintenance.interval=500ms".to_owned(),
+        "maintenance.grace=0s".to_owned(),
+        "maintenance.keep=1m".to_owned(),
+        "journal.max_bytes=1 GiB".to_owned(),
     ];
     if setting.is_on_s3 {
         let s3 = ["url=s3://tidemark/lake", "s3.access_key_id=testkit", "s3.secret_access_key=testkit-secret", "s3.allow_http=true"];

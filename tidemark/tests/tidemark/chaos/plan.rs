@@ -93,9 +93,17 @@ pub(crate) struct Step {
     pub(crate) lasts: Duration,
 }
 
-/// The points of a commit, in the order in which a batch meets them.
-const POINTS: [&str; 6] =
-    ["before-files", "quarantine-written", "quarantine-committed", "events-written", "events-committed", BEFORE_RELEASE];
+/// The points of a commit, in the order in which a batch meets them, and those of a merge of files.
+const POINTS: [&str; 8] = [
+    "before-files",
+    "quarantine-written",
+    "quarantine-committed",
+    "events-written",
+    "events-committed",
+    BEFORE_RELEASE,
+    "merge-written",
+    "merge-committed",
+];
 /// The one that is met only when something may leave the journal.
 pub(crate) const BEFORE_RELEASE: &str = "before-release";
 

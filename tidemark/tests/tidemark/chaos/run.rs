@@ -37,8 +37,11 @@ use crate::{
 /// How long the load may take to finish what it has begun, and the pipeline to commit all of it.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 
-/// How long everything works before the first fault, and again after the last one is mended.
+/// How long everything works before the first fault, and again after the last one is mended; then at least so many counts are answered.
 const CALM: Duration = Duration::from_secs(2);
+const CALM_ANSWERS: u64 = 5;
+/// How long every row may take to be told, on a machine that does much else.
+const TELL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs a plan and panics with its report when a rule was broken.
 pub(crate) async fn run(plan: &Plan) {
@@ -56,6 +59,7 @@ pub(crate) async fn run(plan: &Plan) {
 
 /// Everything that happens side by side.
 async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Duration, Sightings) {
+    let calm_answers = Cell::new(0);
     let (is_calm, is_sent, is_finished, is_over) = (Cell::new(true), Cell::new(false), Cell::new(false), Cell::new(false));
     let requests = Requests::new(plan.seed, Clock::system().now().timestamp_millis(), plan.events_per_second);
 
@@ -73,6 +77,7 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Du
         let drained_in = healed.elapsed();
         is_calm.set(true);
         pause(CALM).await;
+        until("counts in calm times", DRAIN_DEADLINE, async || (calm_answers.get() >= CALM_ANSWERS).then_some(())).await;
         is_over.set(true);
         (happened, drained_in)
     };
@@ -89,7 +94,8 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Du
             pause(Duration::from_millis(200)).await;
         }
     };
-    let ((happened, drained_in), (), sightings, ()) = join!(story, sending, watcher.run(|| is_calm.get(), || is_over.get()), tending);
+    let ((happened, drained_in), (), sightings, ()) =
+        join!(story, sending, watcher.run(|| is_calm.get(), || is_over.get(), &calm_answers), tending);
     (happened, drained_in, sightings)
 }
 
@@ -154,7 +160,7 @@ fn refused_by_verify(fleet: &Fleet, journal: &Journal, tables: &Tables) -> Optio
 
 async fn by_sql(fleet: &Fleet) -> Tables {
     let read = async |statement: &'static str| {
-        let request = fleet.client.post(format!("{}/sql?format=csv", fleet.query_url)).body(statement);
+        let request = fleet.client.post(format!("{}/sql?format=csv", fleet.query_url)).body(statement).timeout(TELL_DEADLINE);
         let answer = request.send().await.unwrap().error_for_status().unwrap();
         let text = answer.text().await.unwrap();
         text.split_once('\n').unwrap().1.to_owned()

@@ -5,6 +5,7 @@
 //! series, its count is not lower and no event that was seen there is missing. No count is higher than what was sent.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashSet},
     time::Duration,
 };
@@ -106,8 +107,8 @@ pub(crate) struct Watcher<'a> {
 }
 
 impl Watcher<'_> {
-    /// Looks until `is_over`; then everything that was acknowledged must be there at once.
-    pub(crate) async fn run(&self, is_calm: impl Fn() -> bool, is_over: impl Fn() -> bool) -> Sightings {
+    /// Looks until `is_over`; then everything that was acknowledged must be there at once. Tells how often it was answered in calm times.
+    pub(crate) async fn run(&self, is_calm: impl Fn() -> bool, is_over: impl Fn() -> bool, calm_answers: &Cell<u64>) -> Sightings {
         let mut sightings = Sightings::default();
         for turn in 0_u64.. {
             if is_over() {
@@ -121,6 +122,7 @@ impl Watcher<'_> {
             if was_calm && is_calm() {
                 sightings.calm.0 += sightings.answers - answers;
                 sightings.calm.1 += sightings.fresh_answers - fresh;
+                calm_answers.set(sightings.calm.0);
             }
         }
         sightings.judge_freshness();
