@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::{
-    DeltaTableError,
+    DeltaTable, DeltaTableError,
     kernel::{StructField, StructType, transaction::CommitProperties},
     operations::create::CreateBuilder,
 };
@@ -25,6 +25,9 @@ const LOG_RETENTION: &str = "interval 1 days";
 /// Checkpoints name removed files for so long: longer than the maintenance keeps them.
 const REMOVED_FILE_RETENTION: &str = "interval 2 days";
 
+/// Others who commit at the same time are waited out so often.
+const MIGRATION_TRIES: usize = 16;
+
 /// A table. Clones share one writer identity and one newest snapshot.
 #[derive(Clone)]
 pub struct Table(Arc<Opened>);
@@ -41,6 +44,8 @@ struct Opened {
 impl Table {
     /// Opens a table, or creates it with these columns, partitioned by `event_date`. Several may do so at the same time.
     ///
+    /// A table of an earlier version, which lacks columns at its end, gets them; they are null in the rows that are there.
+    ///
     /// # Errors
     /// [`Error::SchemaDiffers`] when the table exists with other columns.
     pub async fn open_or_create(store: &Store, name: &str, schema: SchemaRef) -> Result<Self, Error> {
@@ -50,6 +55,7 @@ impl Table {
             Some(snapshot) => snapshot,
             None => create(&log, &columns).await?,
         };
+        let snapshot = with_new_columns(&log, &columns, snapshot).await?;
         check_columns(&log, &columns, &snapshot)?;
         Self::new(store, log, snapshot)
     }
@@ -144,6 +150,37 @@ async fn create(log: &Log, columns: &StructType) -> Result<Snapshot, Error> {
     }
 }
 
+/// The table with the columns that it lacks at its end, added when nobody else was faster.
+async fn with_new_columns(log: &Log, wanted: &StructType, mut snapshot: Snapshot) -> Result<Snapshot, Error> {
+    for _ in 0..MIGRATION_TRIES {
+        let missing = new_columns(wanted, &snapshot.state().schema());
+        if missing.is_empty() {
+            return Ok(snapshot);
+        }
+        let names: Vec<&str> = missing.iter().map(|field| field.name().as_str()).collect();
+        tracing::info!(table = log.table(), columns = ?names, "adding columns to a table of an earlier version");
+        let table = DeltaTable::new(log.store());
+        let once = CommitProperties::default().with_max_retries(0).with_create_checkpoint(false).with_cleanup_expired_logs(Some(false));
+        // Whatever became of it, the table tells.
+        if let Err(error) = table.add_columns().with_fields(missing).with_commit_properties(once).await {
+            tracing::warn!(
+                table = log.table(),
+                error = &error as &dyn std::error::Error,
+                "the columns may not have been added; looking again"
+            );
+        }
+        snapshot = Snapshot::open(log).await?.ok_or_else(|| log.foreign("it is gone".to_owned()))?;
+    }
+    Ok(snapshot)
+}
+
+/// The columns behind those that both have, when nothing else differs and rows may lack them.
+fn new_columns(wanted: &StructType, found: &StructType) -> Vec<StructField> {
+    let is_same = wanted.fields().zip(found.fields()).all(|(wanted, found)| words(wanted) == words(found));
+    let missing: Vec<StructField> = wanted.fields().skip(found.fields().count()).cloned().collect();
+    if is_same && missing.iter().all(StructField::is_nullable) { missing } else { Vec::new() }
+}
+
 fn check_columns(log: &Log, wanted: &StructType, snapshot: &Snapshot) -> Result<(), Error> {
     let found = snapshot.state().schema();
     let partition = snapshot.state().metadata().partition_columns();
@@ -162,10 +199,12 @@ fn check_version(log: &Log, snapshot: &Snapshot) -> Result<(), Error> {
     }
 }
 
+fn words(field: &StructField) -> String {
+    format!("`{}` {}{}", field.name(), field.data_type(), if field.is_nullable() { "" } else { " not null" })
+}
+
 /// The first column that differs, in words.
 fn difference(wanted: &StructType, found: &StructType) -> Option<String> {
-    let words =
-        |field: &StructField| format!("`{}` {}{}", field.name(), field.data_type(), if field.is_nullable() { "" } else { " not null" });
     let (mut wanted, mut found) = (wanted.fields().map(words), found.fields().map(words));
     loop {
         match (wanted.next(), found.next()) {

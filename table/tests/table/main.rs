@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod lake;
 mod maintenance;
+mod migration;
 mod rows;
 mod rules;
 mod start;
