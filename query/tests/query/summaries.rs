@@ -1,9 +1,10 @@
 //! Approximate questions are answered from the summaries in the files: as a scan would, and without one.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use serde_json::Value;
+use table::{Change, DataFile};
 
 use crate::{
     app::{TestApp, config, counts},
@@ -44,6 +45,21 @@ async fn answer(app: &TestApp, parameters: &[(&str, &str)]) -> Value {
     answer
 }
 
+/// Merges the files of some day and deletes them, so that nothing can be read from them any more.
+async fn merge_a_day(app: &TestApp, random: &mut SmallRng) {
+    let snapshot = app.events.snapshot().await.unwrap();
+    let days: Vec<&[DataFile]> = snapshot.files().chunk_by(|one, next| one.date == next.date).filter(|day| day.len() > 1).collect();
+    let day = days.choose(random).unwrap().to_vec();
+    let into = app.events.merge(&day).await.unwrap();
+    app.events.replace(day.clone(), into, Change::Layout, chrono::DateTime::UNIX_EPOCH).await.unwrap().unwrap();
+    day.iter().for_each(|file| std::fs::remove_file(app.folder().join(&*file.path)).unwrap());
+    let reads_the_merged = async || {
+        let answer = app.post("/sql?format=csv", "SELECT count(DISTINCT user_id || path) FROM events").send().await.unwrap();
+        answer.status().is_success().then_some(())
+    };
+    testkit::until("queries to look at the table again", Duration::from_secs(10), reads_the_merged).await;
+}
+
 /// Any question that a summary may answer.
 fn question(random: &mut SmallRng) -> Vec<(&'static str, String)> {
     let spans = [
@@ -80,10 +96,16 @@ fn question(random: &mut SmallRng) -> Vec<(&'static str, String)> {
 async fn a_summary_answers_as_the_rows_would() {
     let (app, rows) = app().await;
     let mut random = SmallRng::seed_from_u64(7);
-    for _ in 0..150 {
+    for turn in 0..150 {
         let question = question(&mut random);
         let question: Vec<(&str, &str)> = question.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let by_summary = answer(&app, &question).await;
+        let mut by_summary = answer(&app, &question).await;
+        if turn % 25 == 10 {
+            merge_a_day(&app, &mut random).await;
+            let after = answer(&app, &question).await;
+            assert_eq!(by_summary, after, "a merge changes no answer: {question:?}");
+            by_summary = after;
+        }
         assert_eq!(by_summary, answer(&app, &[&question[..], &[("site_id", SITE)]].concat()).await, "{question:?}");
         let value = |name: &str| question.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         let range = us(value("from").unwrap())..=us(value("to").unwrap());
