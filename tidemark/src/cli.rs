@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
+    config::ConfigCommand, demo::DemoOptions, journal::JournalCommand, keys::KeysCommand, load::LoadOptions, metrics::MetricsOptions,
     quarantine::QuarantineCommand, sql::SqlOptions, verify::VerifyOptions,
 };
 
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Send a day of realistic events to a running Tidemark and show what it counts.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
+    /// Send requests at fixed times, tell how long each took from the time it was meant to be sent, and count what was acknowledged.
+    #[command(after_help = LOAD_EXAMPLES)]
+    Load(Box<LoadOptions>),
     /// Ask a running Tidemark questions in SQL: one, a script, or in a shell.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlOptions),
@@ -73,6 +76,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidemark serve                                     everything on http://127.0.0.1:8080, table in ./data/lake
   tidemark demo                                      100,000 events of one day, then a few metrics
+  tidemark load                                      1,000 requests a second for 10 s: latencies, and all of them counted
   tidemark sql                                       questions in SQL, in a shell
   tidemark metrics --group-by hour                   events of the last 24 hours, as a chart
   tidemark verify                                    journal and tables compared, position by position
@@ -92,6 +96,19 @@ Examples:
   tidemark demo
   tidemark demo --events 1000000 --seed 7
   tidemark demo --url http://127.0.0.1:9090";
+
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  tidemark load
+  tidemark load --rate \"2000 for 30s, 20000 for 30s\" --fail-if \"p95 > 10ms, p99 > 30ms, errors > 0, dropped > 0\"
+  tidemark load --rate \"max for 60s\" --connections 250
+  tidemark load --rate \"200 for 1m\" --batch 1000 --ids uuid --repeats 5 --html report.html
+  tidemark load --rate \"max for 1h\" --requests 5000 --ids same          what `hey -n 5000 -c 100` sends: one event, again and again
+  tidemark load --url http://127.0.0.1:9000/other --no-check --json     any other server
+
+A latency counts from the time at which the request was meant to be sent, so a server that stalls delays nothing but its own answers.
+`max` sends without a schedule: it tells the capacity, and its latencies are those of a server that is never asked too early.
+The exit code is 1 when SQL does not count exactly what was acknowledged, or when a threshold is crossed. Ctrl-C ends a run early.";
 
 const SQL_EXAMPLES: &str = "\
 Examples:

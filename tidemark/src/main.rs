@@ -13,6 +13,7 @@ mod demo;
 mod health;
 mod journal;
 mod keys;
+mod load;
 mod members;
 mod metrics;
 mod output;
@@ -31,6 +32,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
     match command {
         Command::Serve => serve::run(settings.load()?).await,
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
+        Command::Load(options) => load::run(*options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,

@@ -16,6 +16,7 @@ mod https;
 mod internal_ports;
 mod journal;
 mod journal_disk;
+mod load;
 mod messages;
 mod openapi;
 mod oracle;
