@@ -5,7 +5,7 @@ use service::process::SettingArgs;
 
 use crate::{
     config::ConfigCommand, demo::DemoOptions, erase::EraseOptions, import::ImportOptions, journal::JournalCommand, keys::KeysCommand,
-    metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
+    load::LoadOptions, metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// Send the events of files to a running Tidemark: NDJSON, JSON, CSV, Parquet, also compressed; a second time adds nothing.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Box<ImportOptions>),
+    /// Send requests at fixed times, tell how long each took from the time it was meant to be sent, and count what was acknowledged.
+    #[command(after_help = LOAD_EXAMPLES)]
+    Load(Box<LoadOptions>),
     /// Ask a running Tidemark questions in SQL: one, a script, or in a shell.
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlOptions),
@@ -85,6 +88,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidemark serve                                     everything on http://127.0.0.1:8080, table in ./data/lake
   tidemark demo                                      100,000 events of one day, then a few metrics
+  tidemark load                                      1,000 requests a second for 10 s: latencies, and all of them counted
   tidemark sql                                       questions in SQL, in a shell
   tidemark metrics --group-by hour                   events of the last 24 hours, as a chart
   tidemark verify                                    journal and tables compared, position by position
@@ -114,6 +118,19 @@ Examples:
 
 Events pass the door like all others, and what is there already adds nothing, so an import that was stopped is simply run again.
 Columns of CSV and Parquet have the names of the fields of an event; all others become members of metadata.";
+
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  tidemark load
+  tidemark load --rate \"2000 for 30s, 20000 for 30s\" --fail-if \"p95 > 10ms, p99 > 30ms, errors > 0, dropped > 0\"
+  tidemark load --rate \"max for 60s\" --connections 250
+  tidemark load --rate \"200 for 1m\" --batch 1000 --ids uuid --repeats 5 --html report.html
+  tidemark load --rate \"max for 1h\" --requests 5000 --ids same          what `hey -n 5000 -c 100` sends: one event, again and again
+  tidemark load --url http://127.0.0.1:9000/other --no-check --json     any other server
+
+A latency counts from the time at which the request was meant to be sent, so a server that stalls delays nothing but its own answers.
+`max` sends without a schedule: it tells the capacity, and its latencies are those of a server that is never asked too early.
+The exit code is 1 when SQL does not count exactly what was acknowledged, or when a threshold is crossed. Ctrl-C ends a run early.";
 
 const SQL_EXAMPLES: &str = "\
 Examples:

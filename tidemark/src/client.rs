@@ -9,7 +9,7 @@ use serde::Deserialize;
 use service::{
     http::TlsConfig,
     keys,
-    settings::{Secret, Settings},
+    settings::{self, Secret, Settings},
 };
 
 use crate::serve::ServeConfig;
@@ -65,6 +65,11 @@ pub(crate) fn client(settings: &Settings) -> anyhow::Result<Client> {
     let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(keys::headers(&api_key));
     let trusted = trust::certificates(&ca)?;
     trusted.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate).build().context("the HTTP client cannot start")
+}
+
+/// The headers by which a request brings the key of the settings.
+pub(crate) fn key_headers(settings: &Settings) -> Result<HeaderMap, settings::Error> {
+    settings.section::<ClientConfig>("client").map(|config| keys::headers(&config.api_key))
 }
 
 /// The address given, or that of `tidemark serve` under the same settings.

@@ -19,7 +19,7 @@ use self::{
 };
 use crate::{client, output::print};
 
-mod generator;
+pub(crate) mod generator;
 mod report;
 mod sender;
 

@@ -15,6 +15,7 @@ mod health;
 mod import;
 mod journal;
 mod keys;
+mod load;
 mod members;
 mod metrics;
 mod output;
@@ -35,6 +36,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Serve => serve::run(settings.load()?).await,
         Command::Demo(options) => demo::run(options, &settings.load()?).await,
         Command::Import(options) => import::run(*options, &settings.load()?).await,
+        Command::Load(options) => load::run(*options, &settings.load()?).await,
         Command::Sql(options) => sql::run(options, &settings.load()?).await,
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Erase(options) => erase::run(options, &settings.load()?).await,

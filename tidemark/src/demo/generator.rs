@@ -38,7 +38,7 @@ const USERS: f64 = 1_000_000.0;
 const PATHS: f64 = 1_000.0;
 
 /// The events of one run.
-pub(super) struct Generator {
+pub(crate) struct Generator {
     seed: u64,
     events: u64,
     start: DateTime<Utc>,
@@ -49,14 +49,14 @@ pub(super) struct Generator {
 
 impl Generator {
     /// `events` events of the 24 hours before `end`.
-    pub(super) fn new(seed: u64, events: u64, end: DateTime<Utc>) -> Self {
+    pub(crate) fn new(seed: u64, events: u64, end: DateTime<Utc>) -> Self {
         let zipf = |items: f64, exponent: f64| Zipf::new(items, exponent).expect("the parameters are positive");
         let start = end - chrono::TimeDelta::days(1);
         Self { seed, events, start, names: zipf(NAMES.len() as f64, 1.1), paths: zipf(PATHS, 1.0), users: zipf(USERS, 0.8) }
     }
 
     /// The events `first..first + count`, as many of them as there are.
-    pub(super) fn batch(&self, first: u64, count: u64) -> Vec<Value> {
+    pub(crate) fn batch(&self, first: u64, count: u64) -> Vec<Value> {
         (first..(first + count).min(self.events)).map(|number| self.event(number)).collect()
     }
 

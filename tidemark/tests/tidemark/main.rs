@@ -17,6 +17,7 @@ mod import;
 mod internal_ports;
 mod journal;
 mod journal_disk;
+mod load;
 mod maintenance;
 mod messages;
 mod openapi;
