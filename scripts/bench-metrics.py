@@ -1,10 +1,11 @@
 """Business questions over a month of events: Tidemark against DuckDB and chDB on the same Parquet files.
 
 Run by `just bench-metrics`. Loads the events through HTTP into a journal and a table of its own, ends the writer, and then asks
-everybody the same question in turns, each in its own process or connection with two threads. Prints Markdown.
+everybody the same question in turns, each in its own process or connection with two threads. Then events come in again, alone and
+beside heavy SQL in turns. Prints Markdown.
 """
 
-import argparse, contextlib, json, os, platform, socket, statistics, subprocess, tempfile, time, urllib.parse, urllib.request
+import argparse, contextlib, json, os, platform, socket, statistics, subprocess, tempfile, threading, time, urllib.parse, urllib.request
 from datetime import datetime, timedelta, timezone
 
 END = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -53,25 +54,82 @@ def main():
     options = options.parse_args()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemark-bench-"))
-        lake = options.lake or load(options, folder, stack)
-        ask(options, lake, folder, stack)
+        lake, nats = (options.lake, None) if options.lake else load(options, folder, stack)
+        with contextlib.ExitStack() as readers:
+            ask(options, lake, folder, readers)
+        if nats:
+            beside_sql(options, lake, nats, folder, stack)
 
 
 def load(options, folder, stack):
-    nats, port = free_port(), free_port()
+    nats = free_port()
     start(stack, folder, "nats", [".tools/bin/nats-server", "--config", "config/nats.conf", "--addr", "127.0.0.1", "--port", str(nats),
                                   "--http_port", "0", "--store_dir", f"{folder}/nats"])
     with contextlib.ExitStack() as writer:
-        start(writer, folder, "serve", [f"{options.binaries}/tidemark", "serve", *settings(lake := f"{folder}/lake"),
-                                        "--set", f"nats.url=nats://127.0.0.1:{nats}", "--set", f"serve.listen=127.0.0.1:{port}",
-                                        "--set", "serve.admin_listen=127.0.0.1:0", "--set", "journal.max_bytes=20GiB"])
-        ready(port)
+        port = serve(options, lake := f"{folder}/lake", nats, folder, writer)
         for day in range(DAYS):
             end = END - timedelta(days=DAYS - 1 - day)
             subprocess.run([f"{options.binaries}/tidemark", "demo", "--url", f"http://127.0.0.1:{port}", "--events",
                             str(options.events // DAYS), "--seed", str(day), "--end", end.isoformat(), "--batch", "2000"],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return lake
+        subprocess.run([f"{options.binaries}/tidemark", "table", "compact", *settings(lake)], check=True, stdout=subprocess.DEVNULL)
+    return lake, nats
+
+
+def serve(options, lake, nats, folder, stack):
+    port = free_port()
+    start(stack, folder, f"serve-{port}", [f"{options.binaries}/tidemark", "serve", *settings(lake),
+                                           "--set", f"nats.url=nats://127.0.0.1:{nats}", "--set", f"serve.listen=127.0.0.1:{port}",
+                                           "--set", "serve.admin_listen=127.0.0.1:0", "--set", "journal.max_bytes=8GiB",
+                                           "--set", "journal.retention=1m"])
+    ready(port)
+    return port
+
+
+HEAVY = [
+    "SELECT user_id, path, count(DISTINCT metadata) AS n FROM events GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10",
+    "SELECT count(*) FROM events a JOIN events b ON a.user_id = b.user_id WHERE a.event_name = 'purchase' AND b.event_name = 'search'",
+    "SELECT event_name, regexp_replace(path, '[0-9]+', 'n') AS p, count(*) FROM events GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 10",
+    "SELECT sum((metadata->>'price')::double) FROM events",
+]
+
+
+def beside_sql(options, lake, nats, folder, stack):
+    port = serve(options, lake, nats, folder, stack)
+    runs = {"alone": [], "beside eight clients with heavy SQL": []}
+    asked = [0, 0]
+
+    def ask_for_much(client, stop):
+        turn = client
+        while not stop.is_set():
+            turn += 1
+            try:
+                get(port, "/sql?format=json&q=" + urllib.parse.quote(HEAVY[turn % len(HEAVY)]))
+                asked[0] += 1
+            except OSError:  # refused for its memory, its time, or because too many run
+                asked[1] += 1
+                stop.wait(0.05)
+
+    for round in range(options.rounds + 1):
+        for name, times in runs.items():
+            stop = threading.Event()
+            clients = [threading.Thread(target=ask_for_much, args=(client, stop), daemon=True) for client in range(8 if "beside" in name else 0)]
+            [client.start() for client in clients]
+            text = subprocess.run([f"{options.binaries}/tidemark", "load", "--url", f"http://127.0.0.1:{port}", "--rate", "5000 for 10s",
+                                   "--connections", "64", "--seed", str(round), "--json", "--no-check"], capture_output=True, text=True).stdout
+            stop.set()
+            [client.join(60) for client in clients]
+            if round:
+                times.append(json.loads(text))
+    print(f"\n5,000 single-event requests a second for 10 s, fsync before each 202, {options.rounds} rounds in turns; medians with the spread. "
+          f"Of the heavy statements {asked[0]} were answered and {asked[1]} refused or stopped meanwhile.\n")
+    print("| | acknowledged events/s | errors | p50 ms | p99 ms |\n|---|---|---|---|---|")
+    spread = lambda values: f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+    for name, times in runs.items():
+        print(f"| {name} | {spread([run['acknowledged_events_per_second'] for run in times])} | {sum(run['errors'] for run in times)} | "
+              f"{spread([run['latency_ms']['p50'] for run in times])} | {spread([run['latency_ms']['p99'] for run in times])} |", flush=True)
+    ratios = [after["acknowledged_events_per_second"] / before["acknowledged_events_per_second"] for before, after in zip(*runs.values())]
+    print(f"\nRatio of the acknowledged events, round by round: {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f}).")
 
 
 def ask(options, lake, folder, stack):
