@@ -65,6 +65,7 @@ def load(options, folder, stack):
     nats = free_port()
     start(stack, folder, "nats", [".tools/bin/nats-server", "--config", "config/nats.conf", "--addr", "127.0.0.1", "--port", str(nats),
                                   "--http_port", "0", "--store_dir", f"{folder}/nats"])
+    listening(nats)
     with contextlib.ExitStack() as writer:
         port = serve(options, lake := f"{folder}/lake", nats, folder, writer)
         for day in range(DAYS):
@@ -246,6 +247,14 @@ def ready(port):
             return get(port, "/readyz")
         time.sleep(0.1)
     raise SystemExit(f"nothing is ready at port {port}")
+
+
+def listening(port):
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"nothing listens at port {port}")
 
 
 def commit():
