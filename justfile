@@ -102,6 +102,14 @@ schemathesis *options: tools claim
 fuzz seconds_or_body="60":
     @scripts/fuzz.sh "$1"
 
+# How fast, against an empty handler, a message per event and JetStream alone; writes docs/BENCHMARKS.md: just bench --only door --rounds 5
+[group('develop')]
+[no-exit-message]
+bench *options: tools claim
+    cargo build --locked --release --workspace --bins
+    mkdir -p .run
+    python3 -B scripts/bench "$CARGO_TARGET_DIR/release" "$@"
+
 # Questions over a month of events, against DuckDB and chDB on the same files; release build: just bench-metrics --events 20000000
 [group('develop')]
 [no-exit-message]

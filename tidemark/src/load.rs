@@ -22,6 +22,7 @@ use service::{
     settings::{Interval, Settings},
 };
 use tokio::{
+    runtime,
     signal::ctrl_c,
     task::{JoinSet, spawn_blocking},
 };
@@ -55,6 +56,7 @@ mod recorder;
 mod report;
 mod schedule;
 mod threshold;
+mod timer;
 mod worker;
 
 /// Options of `tidemark load`.
@@ -72,6 +74,9 @@ pub(crate) struct LoadOptions {
     /// Events in a request; more than one go to `/events/bulk`.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     batch: u64,
+    /// Threads that send; one costs least, and is enough for some ten thousand requests in a second.
+    #[arg(long, default_value_t = 1, value_parser = threads)]
+    threads: usize,
     /// What events look like.
     #[arg(long, value_enum, default_value_t = Body::Realistic)]
     body: Body,
@@ -113,6 +118,11 @@ pub(crate) struct LoadOptions {
     html: Option<PathBuf>,
 }
 
+fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|threads| (1..=256).contains(threads));
+    number.ok_or_else(|| "a number from 1 to 256 is wanted".to_owned())
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
     number.ok_or_else(|| "a percentage from 0 to 100 is wanted".to_owned())
@@ -120,8 +130,9 @@ fn percent(text: &str) -> Result<f64, String> {
 
 /// Sends, counts, reports; fails when the count is wrong or a threshold is crossed.
 pub(crate) async fn run(options: LoadOptions, settings: &Settings) -> anyhow::Result<()> {
-    let load = Load::prepare(options, settings).await?;
-    let report = load.run().await?;
+    let load = Arc::new(Load::prepare(options, settings).await?);
+    let (mut report, ledger) = Arc::clone(&load).send_on_own_threads().await?;
+    load.judge(&mut report, &ledger).await?;
     if let Some(path) = &load.options.html {
         std::fs::write(path, html::page(&report)?).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
@@ -153,22 +164,22 @@ impl Load {
         let url = client::server(options.url.clone(), settings)?;
         let target = Target::find(&url, plan.path(), &client::key_headers(settings)?).await?;
         target.reach().await?;
-        let query_url = options.query_url.clone().unwrap_or_else(|| target.origin.clone());
-        let check = match Check::prepare(client::client(settings)?, query_url).await {
-            _ if options.no_check => None,
-            Err(error) if options.check => return Err(error).context("the rows could not be counted at the end"),
-            prepared => prepared.ok(),
-        };
+        let check = if options.no_check { None } else { prepare_check(&options, settings, &target).await? };
         Ok(Self { options, plan, target, check })
     }
 
-    async fn run(&self) -> anyhow::Result<Report> {
-        if !self.options.json {
-            let counted =
-                if self.check.is_some() { "counted by SQL at the end" } else { "not counted: nobody answers SQL, or nobody asks" };
-            let Self { options: LoadOptions { rate, connections, .. }, plan: Plan { run, .. }, target, .. } = self;
-            output::print(&format!("{rate} to {} over {connections} connections; events of site `{run}`, {counted}", target.origin))?;
-        }
+    /// Sends everything on a runtime of its own: with one thread a request wakes nobody but itself, which costs least.
+    async fn send_on_own_threads(self: Arc<Self>) -> anyhow::Result<(Report, Ledger)> {
+        let mut runtime = match self.options.threads {
+            1 => runtime::Builder::new_current_thread(),
+            _ => runtime::Builder::new_multi_thread(),
+        };
+        let runtime = runtime.worker_threads(self.options.threads).enable_all().build()?;
+        spawn_blocking(move || runtime.block_on(self.send())).await?
+    }
+
+    async fn send(&self) -> anyhow::Result<(Report, Ledger)> {
+        self.announce()?;
         let connections = try_join_all((0..self.options.connections).map(|_| Connection::open(&self.target))).await;
         let connections = connections.with_context(|| format!("{} connections could not be opened", self.options.connections))?;
         let messages: Vec<_> = (0..self.options.connections).map(|number| Messages::prepare(&self.plan, number, &self.target)).collect();
@@ -178,18 +189,21 @@ impl Load {
         let recorder = Arc::new(Recorder::new(pace.began(), self.steps(&pace).len()));
         let workers = connections.into_iter().zip(messages).zip(0..);
         let workers = workers.map(|((connection, messages), number)| self.worker(connection, messages, number, &pace, &recorder).run());
-        let releasing = Arc::clone(&pace);
-        let releasing = spawn_blocking(move || releasing.release());
-        let ledger = finished(workers.collect(), &pace, &recorder).await?;
-        releasing.await?;
+        let released = async { pace.release().await.context("the requests cannot be timed") };
+        let (ledger, ()) = tokio::try_join!(finished(workers.collect(), &pace, &recorder), released)?;
         let (took, cpu_us) = (pace.began().elapsed(), cpu.elapsed_us());
 
         let recording = Arc::into_inner(recorder).expect("every worker has ended").finish();
-        let mut report = Report::new(self.asked(&pace, began), pace.scheduled(), recording, took.as_secs_f64(), cpu_us);
-        self.count(&mut report, &ledger).await?;
-        let crossed = self.options.fail_if.as_ref().map(|thresholds| thresholds.crossed(&report));
-        report.failures.extend(crossed.unwrap_or_default());
-        Ok(report)
+        Ok((Report::new(self.asked(&pace, began), pace.scheduled(), recording, took.as_secs_f64(), cpu_us), ledger))
+    }
+
+    fn announce(&self) -> anyhow::Result<()> {
+        let Self { options: LoadOptions { rate, connections, json, .. }, plan: Plan { run, .. }, target, .. } = self;
+        let counted = if self.check.is_some() { "counted by SQL at the end" } else { "not counted: nobody answers SQL, or nobody asks" };
+        if !json {
+            output::print(&format!("{rate} to {} over {connections} connections; events of site `{run}`, {counted}", target.origin))?;
+        }
+        Ok(())
     }
 
     fn worker(&self, connection: Connection, messages: Messages, number: u64, pace: &Arc<Pace>, recorder: &Arc<Recorder>) -> Worker {
@@ -207,7 +221,14 @@ impl Load {
         }
     }
 
-    /// Asks SQL, if there is one, and notes what it counts.
+    /// Asks SQL, if there is one, and notes why the run has failed, if it has.
+    async fn judge(&self, report: &mut Report, ledger: &Ledger) -> anyhow::Result<()> {
+        self.count(report, ledger).await?;
+        let crossed = self.options.fail_if.as_ref().map(|thresholds| thresholds.crossed(report));
+        report.failures.extend(crossed.unwrap_or_default());
+        Ok(())
+    }
+
     async fn count(&self, report: &mut Report, ledger: &Ledger) -> anyhow::Result<()> {
         let Some(check) = &self.check else { return Ok(()) };
         let expected = match self.options.ids {
@@ -241,6 +262,15 @@ impl Load {
             steps: self.steps(pace),
             schedule: pace.schedule().map(schedule::Schedule::per_second).unwrap_or_default(),
         }
+    }
+}
+
+/// What counts the rows at the end, if there is such a thing.
+async fn prepare_check(options: &LoadOptions, settings: &Settings, target: &Target) -> anyhow::Result<Option<Check>> {
+    let url = options.query_url.clone().unwrap_or_else(|| target.origin.clone());
+    match Check::prepare(client::client(settings)?, url).await {
+        Err(error) if options.check => Err(error).context("the rows could not be counted at the end"),
+        prepared => Ok(prepared.ok()),
     }
 }
 

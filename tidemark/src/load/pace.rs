@@ -1,19 +1,19 @@
 //! Who may send the next request, and when it was meant to be sent.
 //!
-//! In an open loop a thread of its own releases the requests at their times, and whichever connection is free takes the next one. A
-//! runtime's timers are too coarse for that: they have milliseconds. What waits for a connection is a number, so a backlog takes no memory.
+//! In an open loop the requests are released at their times, and whichever connection is free takes the next one. What waits for a
+//! connection is a number, so a backlog takes no memory.
 
 use std::{
+    io,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
 use tokio::sync::Semaphore;
 
-use super::{rate::Rate, schedule::Schedule};
+use super::{rate::Rate, schedule::Schedule, timer::Timer};
 
-/// The thread does not wake more often than this: a request may be late by so much, which its latency then includes.
+/// Requests are not released more often than this: one may be late by so much, which its latency then includes.
 const QUANTUM: Duration = Duration::from_micros(250);
 /// Nor less often, so that a stop is heard.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -52,7 +52,7 @@ struct Open {
 }
 
 impl Pace {
-    /// Begins now. An open loop needs [`release`](Self::release) on a thread of its own.
+    /// Begins now. An open loop needs [`release`](Self::release) meanwhile.
     pub(super) fn start(rate: &Rate, most: u64) -> Self {
         let plan = match rate {
             Rate::Steps(steps) => {
@@ -115,18 +115,19 @@ impl Pace {
     }
 
     /// Releases the requests of an open loop at their times; ends after the last one, or after a stop. A closed loop has none.
-    pub(super) fn release(&self) {
-        let Plan::Open(open) = &self.plan else { return };
-        let (total, mut released) = (open.schedule.total(), 0);
+    pub(super) async fn release(&self) -> io::Result<()> {
+        let Plan::Open(open) = &self.plan else { return Ok(()) };
+        let (timer, total, mut released) = (Timer::new()?, open.schedule.total(), 0);
         while released < total && !self.is_stopped() {
             let due = open.schedule.due(self.start.elapsed());
             open.released.add_permits(usize::try_from(due - released).unwrap_or(Semaphore::MAX_PERMITS));
             released = due;
             let (_, next) = open.schedule.intended(released.min(total - 1));
-            thread::sleep(next.saturating_sub(self.start.elapsed()).clamp(QUANTUM, LONGEST_SLEEP));
+            timer.wait(next.saturating_sub(self.start.elapsed()).clamp(QUANTUM, LONGEST_SLEEP)).await?;
         }
         open.total.store(released, Ordering::Release);
         open.released.add_permits(1);
+        Ok(())
     }
 }
 
@@ -149,17 +150,18 @@ mod tests {
     use super::*;
 
     /// The requests that one connection gets.
-    async fn tickets(pace: Pace) -> (Vec<Ticket>, Pace) {
-        let pace = std::sync::Arc::new(pace);
-        let releasing = std::sync::Arc::clone(&pace);
-        let thread = thread::spawn(move || releasing.release());
-        let mut tickets = Vec::new();
-        while let Some(ticket) = pace.next().await {
-            tickets.push(ticket);
-        }
+    async fn tickets(pace: &Pace) -> Vec<Ticket> {
+        let taken = async {
+            let mut tickets = Vec::new();
+            while let Some(ticket) = pace.next().await {
+                tickets.push(ticket);
+            }
+            tickets
+        };
+        let (released, tickets) = tokio::join!(pace.release(), taken);
+        released.unwrap();
         assert!(pace.next().await.is_none(), "the end is told to everybody");
-        thread.join().unwrap();
-        (tickets, std::sync::Arc::into_inner(pace).unwrap())
+        tickets
     }
 
     #[tokio::test]
@@ -167,7 +169,7 @@ mod tests {
         let rate = "1000 for 100ms, 5000 for 20ms".parse().unwrap();
         let pace = Pace::start(&rate, u64::MAX);
         let start = pace.began();
-        let (tickets, pace) = tickets(pace).await;
+        let tickets = tickets(&pace).await;
         assert_eq!((tickets.len(), pace.scheduled()), (200, 200));
         assert!(tickets.iter().all(|ticket| ticket.intended <= Instant::now()));
         assert_eq!(tickets[99].intended - start, Duration::from_millis(99));
@@ -177,19 +179,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_loop_ends_with_its_time_or_its_total() {
-        let (tickets_by_total, pace) = tickets(Pace::start(&"max for 1h".parse().unwrap(), 50)).await;
-        assert_eq!((tickets_by_total.len(), pace.scheduled()), (50, 50));
+        let pace = Pace::start(&"max for 1h".parse().unwrap(), 50);
+        assert_eq!((tickets(&pace).await.len(), pace.scheduled()), (50, 50));
         let pace = Pace::start(&"max for 20ms".parse().unwrap(), u64::MAX);
         let start = pace.began();
-        let (tickets, pace) = tickets(pace).await;
-        assert!(tickets.len() as u64 == pace.scheduled() && start.elapsed() >= Duration::from_millis(20));
+        assert!(tickets(&pace).await.len() as u64 == pace.scheduled() && start.elapsed() >= Duration::from_millis(20));
     }
 
     #[tokio::test]
     async fn a_stop_leaves_out_what_was_not_released() {
         let pace = Pace::start(&"10 for 1h".parse().unwrap(), u64::MAX);
         pace.stop();
-        let (tickets, pace) = tickets(pace).await;
-        assert_eq!((tickets.len(), pace.scheduled()), (0, 0));
+        assert_eq!((tickets(&pace).await.len(), pace.scheduled()), (0, 0));
     }
 }

@@ -1,0 +1,44 @@
+"""Runs `tidemark load` and gives its report; a run that is not counted right is no result."""
+
+import json
+import subprocess
+
+MICROSECONDS = 1e6
+
+
+def command(options, url, rate, connections, arguments):
+    fixed = [f"{options.binaries}/tidemark", "load", "--json", "--url", url, "--rate", rate, "--connections", str(connections)]
+    return fixed + [str(argument) for argument in arguments]
+
+
+def load(options, url, rate, connections=100, arguments=("--check",)):
+    return finished(start(options, url, rate, connections, arguments))
+
+
+def start(options, url, rate, connections=100, arguments=("--check",)):
+    return subprocess.Popen(command(options, url, rate, connections, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process):
+    out, said = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"a load has failed, so there is no result: {said.strip()}")
+    return json.loads(out)
+
+
+class Cpu:
+    """CPU of each process of a stack while something runs."""
+
+    def __init__(self, stack):
+        self.stack = stack
+
+    def __enter__(self):
+        self.before = self.stack.cpu()
+        return self
+
+    def __exit__(self, *_):
+        self.spent = {name: after - self.before.get(name, 0.0) for name, after in self.stack.cpu().items()}
+
+    def per_event(self, events):
+        """Microseconds of each process for an event; processes that rested are left out."""
+        return {name: round(MICROSECONDS * spent / max(events, 1), 2) for name, spent in self.spent.items() if spent}

@@ -1,0 +1,360 @@
+"""The measurements. Each gives rows for the table: what, target, ours, the peer measured in turns with it, and how both spread."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from datetime import datetime
+
+from loads import MICROSECONDS, Cpu, finished, load, start
+from processes import Stack, get, kill, memory_bytes, metric, until
+from report import PLOTS
+
+MEGABYTE = 1e6
+BULK = 1000
+PROBE_PAUSE = 0.05
+
+
+class Row:
+    """One line of the table. `ours` and `peers` are by round; the ratio is the median of the ratios of the rounds."""
+
+    def __init__(self, what, target, unit, ours, peers=None, met=None, notes="", details=None):
+        self.what, self.target, self.unit, self.ours, self.peers = what, target, unit, ours, peers
+        self.ratios = [our / peer for our, peer in zip(ours, peers)] if peers else None
+        measured = statistics.median(self.ratios if peers else ours)
+        self.met = met(measured) if met else None
+        self.notes, self.details = notes, details or {}
+
+    def as_json(self):
+        return vars(self)
+
+
+def at_least(bound):
+    return lambda measured: measured >= bound
+
+
+def at_most(bound):
+    return lambda measured: measured <= bound
+
+
+def costs(spent, report):
+    """What a request costs each process in microseconds of CPU, and how many cores each takes; of the generator too."""
+    per_request = spent.per_event(report["sent"]) | {"load": round(report["cpu_us_per_request"], 2)}
+    rate = report["sent"] / report["took_s"]
+    return per_request, {name: round(cost * rate / MICROSECONDS, 2) for name, cost in per_request.items()}
+
+
+def door(options):
+    """Single events at full speed against a handler that does nothing, in turns."""
+    rows = []
+    for sync, target in [("always", 0.45), ("default", 0.65)]:
+        for connections in [100, 250]:
+            with Stack(options) as stack:
+                stack.nats(sync)
+                url, admin = stack.serve()
+                empty = stack.peer("empty")
+                ours, peers, p99, lags = [], [], [], []
+                for number in range(options.rounds + 1):
+                    seconds = options.seconds if number else options.warmup
+                    theirs = load(options, empty, f"max for {seconds}s", connections, ["--no-check"])
+                    with Cpu(stack) as spent:
+                        report = load(options, url, f"max for {seconds}s", connections)
+                    lag = metric(admin, "tidemark_pipeline_lag_seconds")
+                    stack.wait_committed(admin)
+                    if number:
+                        peers.append(theirs["answered_per_second"])
+                        ours.append(report["answered_per_second"])
+                        p99.append(report["latency_ms"]["p99"])
+                        lags.append(lag)
+                        cpu, cores = costs(spent, report)
+                what = f"single events, {connections} connections, sync {sync}, against an empty handler"
+                details = {"cpu_us_per_event": cpu, "cores": cores, "lag_seconds_at_the_end": lags, "p99_ms": p99}
+                rows.append(Row(what, f">= {target}x", "requests/s", ours, peers, at_least(target), details=details))
+                if sync == "always" and connections == 250:
+                    note = "closed loop"
+                    rows.append(Row("the same, p99 at 250 connections", "<= 15 ms", "ms", p99, met=at_most(15), notes=note))
+    return rows
+
+
+def group_commit(options):
+    """Single events against the same stream with a message for each, in turns; both synced before the answer."""
+    with Stack(options) as stack:
+        stack.nats()
+        url, admin = stack.serve()
+        each = stack.peer("message", "--nats", stack.nats_url)
+        ours, peers = [], []
+        acknowledged = 0
+        for number in range(options.rounds + 1):
+            seconds = options.seconds if number else options.warmup
+            theirs = load(options, each, f"max for {seconds}s", 250, ["--no-check"])
+            acknowledged += theirs["statuses"].get("202", 0)
+            stored = int(get(f"{each}/messages"))
+            if stored != acknowledged or theirs["errors"]:
+                raise SystemExit(f"the peer has {stored} messages of {acknowledged}, with {theirs['errors']} errors, so there is no result")
+            report = load(options, url, f"max for {seconds}s", 250)
+            stack.wait_committed(admin)
+            if number:
+                peers.append(theirs["answered_per_second"])
+                ours.append(report["answered_per_second"])
+    return [Row("group commit against a message for each event, 250 connections, sync always", ">= 8x", "requests/s", ours, peers, at_least(8))]
+
+
+def raw_jetstream(options):
+    """What the journal takes at most: messages of 30 KB, 16 in flight, without anything of ours."""
+    rows = []
+    for sync in ["always", "default"]:
+        with Stack(options) as stack:
+            stack.nats(sync)
+            rates = []
+            for _ in range(options.rounds):
+                arguments = ["--nats", stack.nats_url, "--bytes", "30000", "--in-flight", "16", "--seconds", str(options.seconds)]
+                said = subprocess.run([f"{options.binaries}/bench-peer", "publish", *arguments], check=True, capture_output=True).stdout
+                answer = json.loads(said)
+                rates.append(answer["bytes"] / answer["seconds"] / MEGABYTE)
+            rows.append(Row(f"JetStream alone, messages of 30 KB, 16 in flight, sync {sync}", "", "MB/s", rates, notes="the bound of bulk"))
+    return rows
+
+
+def open_loop(options):
+    """The ramp of the load tests: fixed times, latency from the time at which a request was meant to be sent."""
+    with Stack(options) as stack:
+        stack.nats()
+        url, admin = stack.serve()
+        load(options, url, f"2000 for {options.warmup}s")
+        slow, fast, errors = [], [], []
+        rate = f"2000 for {options.seconds * 3}s, 20000 for {options.seconds * 3}s"
+        for _ in range(options.rounds):
+            with Cpu(stack) as spent:
+                report = load(options, url, rate, arguments=["--check", "--html", f"{stack.folder}/ramp.html"])
+            stack.wait_committed(admin)
+            first, second = (step["latency_ms"] for step in report["steps"])
+            slow.append(first["p99"])
+            fast.append((second["p95"], second["p99"]))
+            errors.append(report["errors"] + report["dropped"])
+        keep_plots(f"{stack.folder}/ramp.html", os.path.dirname(options.page) or ".")
+    cpu, cores = costs(spent, report)
+    details = {"cpu_us_per_event": cpu, "cores": cores, "wait_ms": report["wait_ms"]}
+    return [
+        Row("open loop, 2,000/s: p99", "<= 5 ms", "ms", slow, met=at_most(5)),
+        Row("then 20,000/s: p95", "<= 10 ms", "ms", [p95 for p95, _ in fast], met=at_most(10), details=details),
+        Row("then 20,000/s: p99", "<= 30 ms", "ms", [p99 for _, p99 in fast], met=at_most(30)),
+        Row("of both: errors and dropped", "0", "requests", errors, met=at_most(0)),
+    ]
+
+
+def keep_plots(page, folder):
+    """The plots of the last ramp, next to the page of results, which shows them."""
+    with open(page) as file:
+        plots = re.findall(r"<svg.*?</svg>", file.read(), re.DOTALL)
+    for name, plot in zip(PLOTS, plots, strict=True):
+        with open(f"{folder}/{name}.svg", "w") as file:
+            file.write(plot + "\n")
+
+
+def bulk(options):
+    """From the first request to the last row in Parquet, committed."""
+    with Stack(options) as stack:
+        stack.nats()
+        url, admin = stack.serve()
+        rates, doors = [], []
+        for number in range(options.rounds + 1):
+            seconds = options.seconds * 2 if number else options.warmup
+            arguments = ["--check", "--batch", BULK, "--variety", options.variety, "--ids", "none"]
+            with Cpu(stack) as spent:
+                report = load(options, url, f"max for {seconds}s", 8, arguments)
+                done = stack.wait_committed(admin)
+            if number:
+                rates.append(report["acknowledged_events"] / (done - began(report)))
+                doors.append(report["acknowledged_events_per_second"])
+        details = {"door_events_per_second": doors, "cpu_us_per_event": spent.per_event(report["acknowledged_events"])}
+    note = "with the two seconds of `pipeline.max_idle` before the last commit"
+    return [Row("bulk, 1,000 events in a request, to committed Parquet", ">= 250,000/s", "events/s", rates, met=at_least(250_000), notes=note, details=details)]
+
+
+def drain(options):
+    """A journal that was filled while no pipeline ran."""
+    rates = []
+    for _ in range(options.rounds):
+        with Stack(options) as stack:
+            stack.nats()
+            url, _ = stack.role("ingest", True)
+            arguments = ["--no-check", "--batch", BULK, "--variety", options.variety, "--ids", "none"]
+            report = load(options, url, f"max for {options.seconds * 2}s", 8, arguments)
+            kill(stack.processes.pop("ingest"))
+            began_at = time.time()
+            _, admin = stack.role("pipeline", False, "pipeline.max_idle=100ms")
+            done = stack.wait_committed(admin)
+            query, _ = stack.role("query", True, f"query.pipelines={admin}")
+            if count(query, report) != report["acknowledged_events"]:
+                raise SystemExit("the table has not what was acknowledged, so there is no result")
+            rates.append(report["acknowledged_events"] / (done - began_at))
+    note = "from the start of the process, with `pipeline.max_idle` = 100 ms"
+    return [Row("draining a backlog, pipeline alone, to committed Parquet", ">= 500,000/s", "events/s", rates, met=at_least(500_000), notes=note)]
+
+
+def freshness(options):
+    """From the 202 of an event to the first answer of /metrics that counts it, while 10,000/s come in."""
+    medians, tails, behind = [], [], []
+    with Stack(options) as stack:
+        stack.nats()
+        url, admin = stack.serve()
+        for number in range(options.rounds):
+            running = start(options, url, f"10000 for {options.seconds * 2}s")
+            time.sleep(1)
+            waits = []
+            while running.poll() is None:
+                waits.append(seen_after(url, f"probe-{number}-{len(waits)}"))
+                time.sleep(PROBE_PAUSE)
+            behind.append(finished(running)["wait_ms"]["p99"])
+            stack.wait_committed(admin)
+            medians.append(statistics.median(waits))
+            tails.append(statistics.quantiles(waits, n=100, method="inclusive")[98])
+    return [
+        Row("freshness at 10,000/s: from 202 to /metrics, p50", "<= 30 ms", "ms", medians, met=at_most(30)),
+        Row("freshness at 10,000/s: p99", "<= 150 ms", "ms", tails, met=at_most(150), details={"p99_wait_of_the_load_ms": behind}),
+    ]
+
+
+def seen_after(url, name):
+    """Milliseconds from the answer to the POST of an event until it is counted."""
+    post(url, name)
+    acknowledged, now = time.perf_counter(), int(time.time())
+    question = f"{url}/metrics?event_name={name}&from={now - 10}&to={now + 60}"
+    while json.loads(get(question))["total_events"] == 0:
+        if time.perf_counter() - acknowledged > 30:
+            raise SystemExit(f"`{name}` is not seen after 30 s")
+    return (time.perf_counter() - acknowledged) * 1000
+
+
+def post(url, name):
+    """One event; the answer."""
+    event = {"event_name": name, "user_id": "probe", "timestamp": time.time_ns() // 1000}
+    request = urllib.request.Request(f"{url}/events", json.dumps(event).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def recovery(options):
+    """The pipeline is killed and started again while 20,000/s come in: until a question is answered that waits for what came last."""
+    times = []
+    with Stack(options) as stack:
+        stack.nats()
+        stack.roles()
+        for _ in range(options.rounds):
+            arguments = ["--check", "--query-url", stack.query]
+            running = start(options, stack.ingest, f"20000 for {options.seconds * 2}s", 100, arguments)
+            time.sleep(options.seconds * 0.8)
+            kill(stack.processes["pipeline"])
+            began_at = time.time()
+            stack.start_again("pipeline")
+            position = post(stack.ingest, "probe")["position"]
+            until("the pipeline to catch up", lambda: is_visible(stack.query, position))
+            times.append(time.time() - began_at)
+            finished(running)
+            stack.wait_committed(stack.pipeline_admin)
+    return [Row("pipeline back after kill -9 at 20,000/s: caught up", "<= 3 s", "s", times, met=at_most(3))]
+
+
+def is_visible(query, position):
+    """Whether a question is answered that waits for this position, and so for everything before it."""
+    return get(f"{query}/sql?q=SELECT%201&at_least={position}")
+
+
+def footprint(options):
+    """Memory of each role at rest and at 20,000/s, and what an event costs each process."""
+    most = {"ingest": 128, "pipeline": 600, "query": 300}
+    rest, busy, cpu = {name: [] for name in most}, {name: [] for name in most}, []
+    for _ in range(options.rounds):
+        with Stack(options) as stack:
+            stack.nats()
+            stack.roles()
+            time.sleep(2)
+            for name in most:
+                rest[name].append(memory_bytes(stack.processes[name].pid) / 2**20)
+            with Cpu(stack) as spent, Peak(stack, most) as peak:
+                report = load(options, stack.ingest, f"20000 for {options.seconds * 6}s", 100, ["--no-check"])
+            stack.wait_committed(stack.pipeline_admin)
+            if count(stack.query, report) != report["acknowledged_events"]:
+                raise SystemExit("the table has not what was acknowledged, so there is no result")
+            for name in most:
+                busy[name].append(peak.bytes[name] / 2**20)
+            cpu.append(costs(spent, report)[0])
+    rows = [Row(f"memory of {name} at rest", "<= 300 MB" if name == "query" else "", "MB", rest[name], met=at_most(300) if name == "query" else None) for name in most]
+    rows += [Row(f"memory of {name} at 20,000/s, the most", "" if name == "query" else f"<= {most[name]} MB", "MB", busy[name], met=None if name == "query" else at_most(most[name])) for name in most]
+    rows += [Row(f"CPU of {name} for an event at 20,000/s", "", "us", [one[name] for one in cpu]) for name in cpu[0]]
+    return rows
+
+
+class Peak:
+    """The most memory of processes while something runs, looked at twice a second."""
+
+    def __init__(self, stack, names):
+        self.processes = {name: stack.processes[name] for name in names}
+        self.bytes = dict.fromkeys(names, 0)
+        self.is_over = threading.Event()
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self):
+        while not self.is_over.wait(0.5):
+            for name, process in self.processes.items():
+                self.bytes[name] = max(self.bytes[name], memory_bytes(process.pid))
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+
+
+def stored_size(options):
+    """Parquet as it was committed, before any compaction, of events that differ from each other."""
+    rows = []
+    for ids, target in [("none", 45), ("uuid", 62)]:
+        sizes = []
+        for number in range(min(options.rounds, 2)):
+            with Stack(options) as stack:
+                stack.nats()
+                url, admin = stack.serve()
+                requests = max(options.variety // BULK, 8)
+                arguments = ["--check", "--batch", BULK, "--variety", requests * BULK, "--requests", requests, "--ids", ids, "--seed", number + 1]
+                report = load(options, url, "max for 1h", 8, arguments)
+                stack.wait_committed(admin)
+                sizes.append(parquet_bytes(f"{stack.folder}/lake/events") / report["acknowledged_events"])
+        rows.append(Row(f"stored size before compaction, event_id: {ids}", f"<= {target} B", "bytes/event", sizes, met=at_most(target)))
+    return rows
+
+
+def parquet_bytes(folder):
+    files = (os.path.join(path, name) for path, _, names in os.walk(folder) for name in names if name.endswith(".parquet"))
+    return sum(os.path.getsize(file) for file in files)
+
+
+def began(report):
+    return datetime.fromisoformat(report["began"][:26].rstrip("Z") + "+00:00").timestamp()
+
+
+def count(query, report):
+    """The rows of a load."""
+    statement = f"SELECT count(*) AS n FROM events WHERE site_id = '{report['run']}'"
+    return json.loads(get(f"{query}/sql?format=json&q={urllib.parse.quote(statement)}"))[0]["n"]
+
+
+ALL = {
+    "door": door,
+    "group-commit": group_commit,
+    "raw-jetstream": raw_jetstream,
+    "open-loop": open_loop,
+    "bulk": bulk,
+    "drain": drain,
+    "freshness": freshness,
+    "recovery": recovery,
+    "footprint": footprint,
+    "stored-size": stored_size,
+}
