@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, import::ImportOptions, journal::JournalCommand, keys::KeysCommand, metrics::MetricsOptions,
-    quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
+    config::ConfigCommand, demo::DemoOptions, doctor::DoctorOptions, import::ImportOptions, journal::JournalCommand, keys::KeysCommand,
+    metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Look at every dependency and setting and say what to do; exit code 1 if something has to be done.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorOptions),
     /// Look at what the tables are made of.
     #[command(after_help = TABLE_EXAMPLES)]
     Table {
@@ -138,6 +141,15 @@ Examples:
   tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
 
 It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  tidemark doctor
+  tidemark doctor --canary
+  tidemark doctor --json | jq '.findings[] | select(.level == \"problem\")'
+
+Give it the settings of the server. It works before the first start, too, and creates nothing. The exit code is 0 when there is no problem;
+warnings do not change it.";
 
 const TABLE_EXAMPLES: &str = "\
 Examples:
