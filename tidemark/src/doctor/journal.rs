@@ -60,8 +60,8 @@ pub(super) async fn examine(examination: &Examination, findings: &mut Findings) 
             return Ok(None);
         }
     };
-    let ServerFacts { version, max_payload_bytes } = streams.server();
-    findings.ok("journal", format!("NATS {version} with JetStream at `{}`", nats.url));
+    let ServerFacts { url, version, max_payload_bytes } = streams.server();
+    findings.ok("journal", format!("NATS {version} with JetStream at `{url}`"));
     payload(max_payload_bytes, settings.section::<ingest::Config>("ingest")?.max_body, findings);
     durability(&streams, journal.replicas, findings).await;
     let mut missing = 0;

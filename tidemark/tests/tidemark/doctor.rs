@@ -107,8 +107,10 @@ async fn what_is_well_is_said_to_be_well_and_the_canary_is_one_row() {
         "clock",
         "canary.door",
     ];
-    let found = examined(&tidemark, &[]);
+    let url = format!("nats.url={}", nats.url().replace("nats://", "nats://me:hunter2@"));
+    let found = examined(&tidemark, &["--set", &url]);
     found.has_problems(&[]);
+    assert!(!found.report.to_string().contains("hunter2"), "a password is never shown");
     checks.iter().for_each(|check| found.is("ok", check, ""));
     assert_eq!(found.of_check("canary.seen"), []);
     assert_eq!(tidemark.sql("SELECT count(*) FROM events"), "0", "nothing is stored without being asked for");

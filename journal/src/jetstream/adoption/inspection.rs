@@ -8,6 +8,8 @@ use crate::jetstream::{Durability, DurabilityError, OpenError, durability, strea
 /// The server that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
+    /// Where it was reached, without credentials.
+    pub url: String,
     /// Its version.
     pub version: String,
     /// The largest message that it takes, in bytes.
@@ -30,7 +32,7 @@ impl Streams {
     #[must_use]
     pub fn server(&self) -> ServerFacts {
         let info = self.server.client().server_info();
-        ServerFacts { version: info.version, max_payload_bytes: info.max_payload }
+        ServerFacts { url: self.server.url().to_owned(), version: info.version, max_payload_bytes: info.max_payload }
     }
 
     /// As [`crate::JetStream::durability`].
