@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 use service::process::SettingArgs;
 
 use crate::{
-    config::ConfigCommand, demo::DemoOptions, erase::EraseOptions, import::ImportOptions, journal::JournalCommand, keys::KeysCommand,
-    load::LoadOptions, metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand, verify::VerifyOptions,
+    config::ConfigCommand, demo::DemoOptions, doctor::DoctorOptions, erase::EraseOptions, import::ImportOptions, journal::JournalCommand,
+    keys::KeysCommand, load::LoadOptions, metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand,
+    verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Look at every dependency and setting and say what to do; exit code 1 if something has to be done.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorOptions),
     /// Take events out of the table for good, and print a receipt.
     #[command(after_help = ERASE_EXAMPLES)]
     Erase(EraseOptions),
@@ -167,6 +171,15 @@ Examples:
 
 A running Tidemark finds the rows; the files are written anew by this command, with the settings of the server. Queries stop seeing the
 rows at once. The old files go when `maintenance.keep` has passed, the journal forgets when `journal.retention` has.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  tidemark doctor
+  tidemark doctor --canary
+  tidemark doctor --json | jq '.findings[] | select(.level == \"problem\")'
+
+Give it the settings of the server. It works before the first start, too, and creates nothing. The exit code is 0 when there is no problem;
+warnings do not change it.";
 
 const TABLE_EXAMPLES: &str = "\
 Examples:

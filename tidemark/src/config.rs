@@ -39,7 +39,7 @@ pub(crate) fn run(command: ConfigCommand, arguments: SettingArgs) -> anyhow::Res
 }
 
 /// Reads every section as its owner does.
-fn check(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
     fn is<T: serde::de::DeserializeOwned>(settings: &Settings, section: &str) -> Result<(), settings::Error> {
         settings.section::<T>(section).map(drop)
     }
@@ -61,7 +61,8 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn set_by_user(settings: &Settings) -> usize {
+/// How many keys have another value than the default's layer gives.
+pub(crate) fn set_by_user(settings: &Settings) -> usize {
     settings.effective().iter().filter(|entry| entry.origin != "default").count()
 }
 

@@ -109,6 +109,10 @@ fn patience(text: &str) -> Result<Duration, String> {
 pub(crate) async fn run(options: ImportOptions, settings: &Settings) -> anyhow::Result<()> {
     let (url, client) = (client::server(options.url.clone(), settings)?, client::client(settings)?);
     let sources = options.files.iter().map(|file| Source::find(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let is_source = |file: &PathBuf| sources.iter().any(|source| source.is(file));
+    if let Some(file) = options.rejects.iter().chain(&options.resume).find(|file| is_source(file)) {
+        bail!("`{}` is one of the files to import; nothing else may be written there", file.display());
+    }
     let mut ledger = Ledger::open(&sources, options.resume.as_deref(), options.rejects.as_deref())?;
     client::send(client.get(format!("{url}/livez")), &url).await?;
     let door = Door { client, url, clock: Clock::system(), patience: options.patience, is_dry_run: options.dry_run };

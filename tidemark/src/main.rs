@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod erase;
 mod health;
 mod import;
@@ -45,6 +46,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,
         Command::Keys { command } => keys::run(command, &settings.load()?),
+        Command::Doctor(options) => doctor::run(options, settings).await,
         Command::Config { command } => config::run(command, settings),
         Command::Health { url } => health::run(url, &settings.load()?).await,
     }

@@ -23,9 +23,11 @@ use super::{
 use crate::{Bounds, Error as JournalError};
 
 mod copy;
+mod inspection;
 mod processes;
 mod step;
 
+pub use inspection::{ServerFacts, StreamFault};
 pub use step::Step;
 
 /// On the helper: the identity of the stream that it empties. On the new stream: that of the helper.

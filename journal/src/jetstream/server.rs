@@ -141,6 +141,10 @@ impl Server {
         OpenError::Failed { url: self.url.clone(), source }
     }
 
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(super) const fn client(&self) -> &Client {
         &self.client
     }

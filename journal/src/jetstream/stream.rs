@@ -154,7 +154,7 @@ fn means_no_room(code: ErrorCode) -> bool {
 }
 
 /// Names the first difference that matters.
-fn verify(wanted: &Config, found: &Config) -> Result<(), OpenError> {
+pub(super) fn verify(wanted: &Config, found: &Config) -> Result<(), OpenError> {
     let (wanted_fields, found_fields) = (fields(wanted), fields(found));
     let different = wanted_fields.keys().chain(found_fields.keys()).find(|field| wanted_fields.get(*field) != found_fields.get(*field));
     different.map_or(Ok(()), |field| {

@@ -63,6 +63,12 @@ impl Source {
         Ok(Self { path: Some(path), name, file: found.is_file().then(|| FileId::of(&found)) })
     }
 
+    /// Whether another path leads to the same file.
+    pub(super) fn is(&self, other: &Path) -> bool {
+        let own = self.path.as_ref().and_then(|path| path.canonicalize().ok());
+        own.is_some() && own == other.canonicalize().ok()
+    }
+
     /// The same for every import of this file.
     pub(super) fn key(&self) -> String {
         self.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string())

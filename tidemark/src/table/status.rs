@@ -38,8 +38,8 @@ pub(crate) struct Status {
 pub(crate) struct TableStatus {
     pub(crate) version: u64,
     pub(crate) committed_at: Option<DateTime<Utc>>,
-    delta_reader_version: i32,
-    delta_writer_version: i32,
+    pub(crate) delta_reader_version: i32,
+    pub(crate) delta_writer_version: i32,
     schema_version: Option<u32>,
     #[serde(flatten)]
     pub(crate) files: Files,
@@ -76,9 +76,17 @@ impl Status {
     pub(crate) async fn of(settings: &Settings) -> anyhow::Result<Self> {
         let config: table::Config = settings.section("table")?;
         let missing = || format!("there is no table at `{}` (setting `table.url`); `tidemark serve` creates it", config.url);
-        let store = Store::open_existing(&config).await?.with_context(missing)?;
-        let events = Table::open(&store, "events").await?.with_context(missing)?;
-        let quarantine = Table::open(&store, "quarantine").await?;
+        Self::of_store(&Store::open_existing(&config).await?.with_context(missing)?, settings).await
+    }
+
+    /// Looks at the tables of a store.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    pub(crate) async fn of_store(store: &Store, settings: &Settings) -> anyhow::Result<Self> {
+        let missing = || format!("there is no table at `{}` (setting `table.url`); `tidemark serve` creates it", store.location());
+        let events = Table::open(store, "events").await?.with_context(missing)?;
+        let quarantine = Table::open(store, "quarantine").await?;
         Self::of_tables(store.location().to_owned(), &events, quarantine.as_ref(), settings).await
     }
 

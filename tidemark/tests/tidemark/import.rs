@@ -142,6 +142,9 @@ async fn what_is_refused_is_named_with_its_place_and_the_rest_is_in() {
     assert_eq!((numbers, &lines[0]["text"], &lines[1]["event"]["timestamp"]), (vec![11, 21, 31], &"rubbish".into(), &"soon".into()));
     assert_eq!(importing.counts(), "36 36");
     good(&importing.import(&["--allow-rejects", path(&file)]));
+
+    let said = failed(&importing.import(&[path(&file), "--rejects", path(&file)]));
+    assert!(said.contains("is one of the files to import") && fs::metadata(&file).unwrap().len() > 0, "{said}");
 }
 
 #[tokio::test]

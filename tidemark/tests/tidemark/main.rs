@@ -7,6 +7,7 @@ mod as_sent;
 mod chaos;
 mod charts;
 mod crash;
+mod doctor;
 mod duckdb;
 mod edges;
 mod end_to_end;

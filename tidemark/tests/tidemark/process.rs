@@ -66,7 +66,7 @@ impl Tidemark {
 
     async fn start_with(nats: &NatsServer, folder: TempDir, mut settings: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
-        // Servers of many tests share a disk; a setting of the test itself comes later and wins.
+        // NATS promises a stream its whole size, of which many tests at a time would ask for more than a small disk has.
         settings.insert(0, "journal.max_bytes=1 GiB".to_owned());
         settings.extend([format!("nats.url={}", nats.url()), format!("nats.monitoring_url={}", nats.monitoring_url())]);
         let admin_listen = format!("127.0.0.1:{}", free_port());

@@ -27,7 +27,7 @@ pub(crate) struct Files {
     pub(super) oldest: Option<DateTime<Utc>>,
     pub(super) newest: Option<DateTime<Utc>>,
     /// Files below [`SMALL_BYTES`] that have such a neighbour in their day, so that they could be one.
-    pub(super) small_files: u64,
+    pub(crate) small_files: u64,
     pub(super) small_bytes: u64,
     small_below_bytes: u64,
 }

@@ -1,0 +1,150 @@
+//! The tables: ours, of a version that this program knows, committed lately, short of log, and written from this journal.
+
+use chrono::TimeDelta;
+use indicatif::{HumanCount, HumanDuration};
+use journal::{Journal, jetstream::adoption::Streams};
+use pipeline::writer::{self, OriginError, confirm};
+use schemas::{ShardId, tables};
+use service::settings::Interval;
+use table::{Store, Table};
+
+use super::{Examination, finding::Findings};
+use crate::table::status::{Status, TableStatus};
+
+/// What every version of Tidemark has written so far.
+const DELTA_PROTOCOL: (i32, i32) = (1, 2);
+/// Checkpoints come at least every 50 commits.
+const LONG_LOG: u64 = 200;
+/// So many files cost every question that reads them all.
+const MANY_SMALL_FILES: u64 = 1000;
+/// What a commit may take beyond `pipeline.max_age`.
+const COMMIT_MARGIN: TimeDelta = TimeDelta::minutes(1);
+
+/// Looks at what a store holds; `runs` says whether somebody should be committing.
+pub(super) async fn examine(
+    examination: &Examination,
+    store: Option<&Store>,
+    streams: Option<&Streams>,
+    runs: bool,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    const CHECK: &str = "tables";
+    let Some(store) = store else {
+        findings.note(CHECK, "not looked at, because the store is not there or cannot be used");
+        return Ok(());
+    };
+    let table = match Table::open(store, "events").await {
+        Ok(Some(table)) => table,
+        Ok(None) => {
+            findings.note(CHECK, "there is no table yet; `tidemark serve` creates it");
+            return Ok(());
+        }
+        Err(error) => {
+            findings.error(CHECK, error);
+            return Ok(());
+        }
+    };
+    let status = match Status::of_store(store, &examination.settings).await {
+        Ok(status) => status,
+        Err(error) => {
+            findings.error(CHECK, error);
+            return Ok(());
+        }
+    };
+    form(&table, &status.events, findings);
+    size(&status.events, findings);
+    progress(examination, &status, runs, findings)?;
+    quarantine(&status, findings);
+    match streams {
+        Some(streams) => origin(&table, streams, findings).await,
+        None => Ok(()),
+    }
+}
+
+/// Version of the rows, protocol and columns.
+fn form(table: &Table, events: &TableStatus, findings: &mut Findings) {
+    const CHECK: &str = "tables.form";
+    let (schema, found) = (table.schema(), (events.delta_reader_version, events.delta_writer_version));
+    let wanted = tables::events();
+    let names = wanted.fields().iter().map(|field| field.name().as_str());
+    let missing: Vec<&str> = names.filter(|name| schema.field_with_name(name).is_err()).collect();
+    if !missing.is_empty() {
+        findings.problem(CHECK, format!("the table `events` has no columns {}", missing.join(", ")), "name another place with `table.url`");
+    } else if found == DELTA_PROTOCOL {
+        findings.ok(CHECK, format!("columns and Delta protocol ({} to read, {} to write) are Tidemark's", found.0, found.1));
+    } else {
+        let told = format!("the Delta protocol is {} to read and {} to write, Tidemark makes {DELTA_PROTOCOL:?}", found.0, found.1);
+        findings.warning(CHECK, told, "another program has changed the table; see whether your readers still open it");
+    }
+}
+
+fn size(events: &TableStatus, findings: &mut Findings) {
+    const CHECK: &str = "tables.size";
+    let (since, small) = (events.log.commits_since_checkpoint, events.files.small_files);
+    if since > LONG_LOG {
+        let told = format!("{} commits since the last checkpoint make opening the table slow", HumanCount(since));
+        findings.warning(CHECK, told, "a running pipeline writes checkpoints; see its log for why it does not");
+    }
+    if small > MANY_SMALL_FILES {
+        let told = format!("{} small files could be joined within their days", HumanCount(small));
+        findings.warning(CHECK, told, "`tidemark table status` shows them; many of them slow questions down");
+    }
+    if since <= LONG_LOG && small <= MANY_SMALL_FILES {
+        findings
+            .ok(CHECK, format!("{} rows, {since} commits since the last checkpoint, {small} small files", HumanCount(events.files.rows)));
+    }
+}
+
+/// Whether what the journal has is committed in time.
+fn progress(Examination { settings, clock, .. }: &Examination, status: &Status, runs: bool, findings: &mut Findings) -> anyhow::Result<()> {
+    const CHECK: &str = "tables.lag";
+    let Interval(max_age) = settings.section::<writer::Config>("pipeline")?.max_age;
+    let age = status.events.committed_at.map_or(TimeDelta::zero(), |committed_at| clock.now() - committed_at);
+    let ago = HumanDuration(age.to_std().unwrap_or_default());
+    let waiting: u64 = status.shards.iter().filter_map(|shard| shard.uncommitted_messages).sum();
+    let is_late = age > TimeDelta::from_std(max_age)? + COMMIT_MARGIN;
+    let told = format!("{} messages of the journal are not committed, and the last commit was {ago} ago", HumanCount(waiting));
+    match (waiting, runs) {
+        (0, _) => findings.ok(CHECK, format!("everything is committed; the last commit was {ago} ago")),
+        (_, false) => findings.note(CHECK, format!("{told}; that is done when Tidemark runs")),
+        (_, true) if is_late => findings.problem(CHECK, told, "the pipeline does not commit: see `/readyz` and its log"),
+        (_, true) => findings.ok(CHECK, told),
+    }
+    Ok(())
+}
+
+fn quarantine(status: &Status, findings: &mut Findings) {
+    const CHECK: &str = "tables.quarantine";
+    match status.quarantine.as_ref().map_or(0, |quarantine| quarantine.files.rows) {
+        0 => findings.ok(CHECK, "the quarantine is empty"),
+        rows => findings.note(
+            CHECK,
+            format!(
+                "{} records are in quarantine; see why with `tidemark sql \"SELECT code, count(*), min(message) FROM quarantine GROUP BY 1\"`, \
+                 and give them another try with `tidemark quarantine replay`",
+                HumanCount(rows)
+            ),
+        ),
+    }
+}
+
+/// Whether each stream is the one from which the table was written.
+async fn origin(table: &Table, streams: &Streams, findings: &mut Findings) -> anyhow::Result<()> {
+    const CHECK: &str = "tables.origin";
+    let (snapshot, journal) = (table.snapshot().await?, streams.journal().await?);
+    for shard in snapshot.tidemarks().keys().copied().filter(|shard| *shard < ShardId(streams.shards())) {
+        let Some(bounds) = streams.bounds(shard).await? else {
+            findings.problem(
+                CHECK,
+                format!("the table has rows of the stream `{}`, and there is no such stream", streams.name(shard)),
+                "restore its files, or let the table go on with a new one: `tidemark journal adopt`",
+            );
+            continue;
+        };
+        match confirm(&journal as &dyn Journal, shard, &bounds, &snapshot).await {
+            Ok(()) => findings.ok(CHECK, format!("`{}` is the stream from which the table was written", streams.name(shard))),
+            Err(error @ (OriginError::AnotherJournal(_) | OriginError::Journal(_))) => findings.error(CHECK, error),
+        }
+    }
+    Ok(())
+}
