@@ -137,7 +137,7 @@ def ask(options, lake, folder, stack):
     import chdb.session
     import duckdb
 
-    files = f"{lake}/events/*/*.parquet"
+    files = f"{lake}/events/event_date=*/*.parquet"  # the log has Parquet files too: its checkpoints
     duck = duckdb.connect(config={"threads": 2})
     duck.execute(f"CREATE VIEW events AS SELECT *, epoch_us(timestamp) // {HOUR_US} AS hour, epoch_us(timestamp) // {24 * HOUR_US} AS day FROM read_parquet('{files}', hive_partitioning = true)")
     house = chdb.session.Session()
