@@ -136,8 +136,8 @@ fn fill(check: &'static str, name: &str, Bounds { bytes, max_bytes, .. }: &Bound
     let percent = 100 * bytes / max_bytes.max(&1);
     let told = format!("`{name}` is as it must be, and has {} of {} ({percent} %)", BinaryBytes(*bytes), BinaryBytes(*max_bytes));
     match percent {
-        ..FULL_PERCENT => findings.ok(check, told),
-        ..BRIM_PERCENT => findings.warning(check, told, REMEDY),
+        0..FULL_PERCENT => findings.ok(check, told),
+        FULL_PERCENT..BRIM_PERCENT => findings.warning(check, told, REMEDY),
         _ => findings.problem(check, told, REMEDY),
     }
 }

@@ -173,7 +173,7 @@ mod tests {
 
     fn event(names: &[&str], cells: &[&str]) -> String {
         let columns = Columns::new(names.iter().copied(), Others::Metadata).unwrap();
-        let cells = cells.iter().map(|cell| (!cell.is_empty()).then(|| Cell::Text(Cow::Borrowed(*cell))));
+        let cells = cells.iter().map(|cell| (!cell.is_empty()).then_some(Cell::Text(Cow::Borrowed(*cell))));
         String::from_utf8(columns.event(cells)).unwrap()
     }
 

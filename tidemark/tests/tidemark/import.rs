@@ -148,6 +148,21 @@ async fn what_is_refused_is_named_with_its_place_and_the_rest_is_in() {
 }
 
 #[tokio::test]
+async fn more_wrong_records_than_one_answer_lists_are_all_named() {
+    let importing = Importing::start(&[]).await;
+    let good_line = r#"{"event_name":"a","user_id":"u","timestamp":1790000000}"#;
+    for (lines, accepted) in [(format!("{}{good_line}", "{}\n".repeat(1500)), "1"), ("[]\n".repeat(1500), "0")] {
+        let (file, rejects) = (importing.file("wrong", lines.as_bytes()), importing.folder.path().join("rejects"));
+        let output = importing.import(&["--batch", "2000", path(&file), "--rejects", path(&rejects), "--format", "ndjson"]);
+        assert!(failed(&output).contains("\nand 1,480 more\n"), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains(&format!(" {accepted} accepted, 1,500 refused")), "{}", text(&output.stdout));
+        let lines = fs::read_to_string(&rejects).unwrap();
+        let numbers = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["number"].as_u64().unwrap());
+        assert!(numbers.eq(1..=1500), "each line is named, in order");
+    }
+}
+
+#[tokio::test]
 async fn rows_of_a_csv_that_fit_no_header_are_named_and_a_file_without_names_is_refused() {
     let importing = Importing::start(&[]).await;
     let file = importing.file(

@@ -40,7 +40,7 @@ fn event(columns: &Columns, record: &ByteRecord) -> Result<Vec<u8>, (&'static st
     }
     let cells: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
     let cells = cells.map_err(|_| ("invalid_utf8", "the record is not UTF-8".to_owned()))?;
-    Ok(columns.event(cells.into_iter().map(|cell| (!cell.is_empty()).then(|| Cell::Text(Cow::Borrowed(cell))))))
+    Ok(columns.event(cells.into_iter().map(|cell| (!cell.is_empty()).then_some(Cell::Text(Cow::Borrowed(cell))))))
 }
 
 /// What separates the names of the header.
