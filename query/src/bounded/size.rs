@@ -67,7 +67,7 @@ impl Size {
             }
             (Self::Joined, parts) => total(parts, widths)?,
             (Self::Separated, parts @ [separator, ..]) => {
-                total(parts, widths)? + parts.len() as u128 * total(&[separator.clone()], widths)?
+                total(parts, widths)? + parts.len() as u128 * total(std::slice::from_ref(separator), widths)?
             }
             (Self::Delimited, [lists, delimiter, ..]) => {
                 let widest = widths(delimiter)?.into_iter().max().unwrap_or_default();
