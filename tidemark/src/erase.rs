@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The running query finds them, so a condition means what it means in `tidemark sql`. Queries see each file without its rows as soon
-//! as it is replaced. The old files are deleted by maintenance, and the journal forgets the events when its retention ends;
-//! until then the places are remembered, so that no replay brings them back.
+//! as it is replaced. The old files are deleted by maintenance, and the journal forgets the events when its retention ends.
+//! The places are remembered, so that nobody takes their absence for a loss.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},

@@ -74,8 +74,7 @@ impl fmt::Display for Receipt {
         }
         write!(
             f,
-            "no query sees them any more. Maintenance deletes the old files from {} on, and the journal forgets the events from {} on; until \
-             then a replay leaves them out",
+            "no query sees them any more; maintenance deletes the old files from {} on, and the journal forgets the events from {} on",
             self.files_deleted_by, self.journal_forgets_by
         )
     }
