@@ -1,6 +1,7 @@
 """How fast Tidemark is, against what it could be. Run by `just bench`; writes one JSON file of results, and docs/BENCHMARKS.md from it."""
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -55,13 +56,25 @@ def about(options):
     }
 
 
+QUESTIONS = "\n## Questions\n"
+
+
 def write(options, results):
     """After each measurement, so that an interrupted run is not lost."""
     rows = [row for name in ALL for row in results["measured"].get(name, [])]
     with open(options.results, "w") as file:
         json.dump(results, file, indent=1)
+    questions = kept(options.page)
     with open(options.page, "w") as file:
-        file.write(report.markdown(results | {"rows": rows}))
+        file.write(report.markdown(results | {"rows": rows}) + questions)
+
+
+def kept(page):
+    """What `just bench-metrics` measured stays on the page."""
+    with contextlib.suppress(FileNotFoundError), open(page) as file:
+        _, heading, rest = file.read().partition(QUESTIONS)
+        return heading + rest
+    return ""
 
 
 if __name__ == "__main__":
