@@ -136,7 +136,7 @@ impl Maintenance {
                 Ok(Some(merged)) => return Ok(Some(merged)),
                 // Somebody else replaced a file meanwhile.
                 Ok(None) => {}
-                Err(Error::File { path, source }) => self.remember(table, &path, &source),
+                Err(Error::File { path, source }) if !is_of_the_store(&source) => self.remember(table, &path, &source),
                 Err(error) => return Err(error),
             }
         }
@@ -207,7 +207,7 @@ impl Maintenance {
         failures.get(&file.path).is_some_and(|tries| *tries >= TRIES)
     }
 
-    /// A file that cannot be read: it may be the store, so it gets another chance.
+    /// A file that is damaged or gone.
     fn remember(&self, table: &Table, path: &Arc<str>, error: &Error) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let tries = failures.entry(Arc::clone(path)).or_default();
@@ -218,6 +218,12 @@ impl Maintenance {
         let left_out = failures.values().filter(|tries| **tries >= TRIES).count();
         metrics::gauge!("tidemark_maintenance_unreadable_files").set(left_out as f64);
     }
+}
+
+/// Whether the store failed, which says nothing about the file.
+fn is_of_the_store(error: &Error) -> bool {
+    let mut causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    causes.any(|cause| cause.downcast_ref().is_some_and(|error| !matches!(error, object_store::Error::NotFound { .. })))
 }
 
 fn report(table: &Table, outcome: Result<(), Error>) {
@@ -243,4 +249,19 @@ async fn on_a_patient_thread(work: impl Future<Output = ()> + Send + 'static) ->
     // It ends with the thread, also when that panics.
     let _ = wait.await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_fails_is_not_held_against_the_file() {
+        let external = |error: object_store::Error| Error::from(parquet::errors::ParquetError::External(Box::new(error)));
+        let failed = || object_store::Error::Generic { store: "S3", source: "connection closed".into() };
+        let gone = || object_store::Error::NotFound { path: "a".to_owned(), source: "404".into() };
+        assert!(is_of_the_store(&failed().into()) && is_of_the_store(&external(failed())));
+        assert!(!is_of_the_store(&gone().into()) && !is_of_the_store(&external(gone())));
+        assert!(!is_of_the_store(&parquet::errors::ParquetError::EOF("torn".to_owned()).into()));
+    }
 }

@@ -1,8 +1,8 @@
 //! Which files are merged next. Pure.
 //!
 //! Within a day files are taken in the order of their times, as many as fit into one. Of those the smallest ones are merged, as many as
-//! keep this rule: the largest is no larger than all others together. So a row is written anew a few times at most, and a late
-//! event of a few bytes never makes a large file be written again. What has rested for a day is merged whatever its sizes.
+//! keep this rule: the largest is no larger than all others together. So a late event of a few bytes never makes a large file be
+//! written again. What has rested for a day is merged whatever its sizes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use schemas::Timestamp;

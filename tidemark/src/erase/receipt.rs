@@ -14,10 +14,10 @@ pub(super) struct Receipt {
     dry_run: bool,
     at: String,
     tables: Vec<Part>,
-    /// When no old file is left.
-    files_deleted_by: String,
-    /// When the journal has forgotten the events.
-    journal_forgets_by: String,
+    /// From when on maintenance deletes the old files.
+    files_deleted_from: String,
+    /// From when on the journal forgets the events.
+    journal_forgets_from: String,
 }
 
 /// What happened in one table.
@@ -38,7 +38,7 @@ impl Receipt {
             at.to_rfc3339_opts(SecondsFormat::Secs, true)
         };
         let at = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-        Self { dry_run, at, tables: Vec::new(), files_deleted_by: after(kept_files), journal_forgets_by: after(kept_messages) }
+        Self { dry_run, at, tables: Vec::new(), files_deleted_from: after(kept_files), journal_forgets_from: after(kept_messages) }
     }
 
     pub(super) fn begin(&mut self, table: &'static str, found: u64) -> &mut Part {
@@ -75,7 +75,7 @@ impl fmt::Display for Receipt {
         write!(
             f,
             "no query sees them any more; maintenance deletes the old files from {} on, and the journal forgets the events from {} on",
-            self.files_deleted_by, self.journal_forgets_by
+            self.files_deleted_from, self.journal_forgets_from
         )
     }
 }

@@ -205,7 +205,7 @@ impl fmt::Display for Report {
         writeln!(f, "answers: {}", self.outcome())?;
         writeln!(
             f,
-            "events: {} acknowledged ({} a second), in {} requests that were sent before",
+            "events: {} acknowledged ({} a second); {} requests were repeats",
             HumanCount(*acknowledged_events),
             whole(self.acknowledged_events_per_second),
             HumanCount(*repeats)
