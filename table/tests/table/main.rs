@@ -63,6 +63,7 @@ on_both_stores! {
         a_merge_may_leave_rows_out
         old_days_are_given_up_in_one_commit
         only_what_no_recent_version_needs_is_garbage
+        an_old_file_that_was_replaced_a_moment_ago_is_no_garbage
         a_table_of_many_commits_opens_from_a_checkpoint_and_its_log_is_short
         a_damaged_newest_checkpoint_is_put_aside
     }

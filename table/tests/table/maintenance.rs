@@ -186,6 +186,14 @@ pub(crate) async fn only_what_no_recent_version_needs_is_garbage(lake: Lake) {
     assert_eq!(read(&table, &after).await.num_rows(), 24);
 }
 
+pub(crate) async fn an_old_file_that_was_replaced_a_moment_ago_is_no_garbage(lake: Lake) {
+    let table = lake.events().await;
+    let before = commit(&table, 3).await;
+    merge(&table, before.files(), later(&before, 2)).await.unwrap().unwrap();
+    assert_eq!(garbage(&table, later(&before, 2)).await, [""; 0], "who pinned the version before may still read them");
+    assert_eq!(garbage(&table, later(&before, 4)).await.len(), 3);
+}
+
 async fn garbage(table: &Table, now: DateTime<Utc>) -> Vec<String> {
     let mut found: Vec<String> = table.garbage(HOUR, now).await.unwrap().iter().map(|found| found.location.to_string()).collect();
     found.sort_unstable();
