@@ -110,6 +110,10 @@ bench *options: tools claim
     mkdir -p .run
     python3 -B scripts/bench "$CARGO_TARGET_DIR/release" "$@"
 
+# What each step costs an event: just bench-micro, or just bench-micro --instructions
+bench-micro *options: tools claim
+    @scripts/bench-micro.sh "$@"
+
 # Questions over a month of events, against DuckDB and chDB on the same files; release build: just bench-metrics --events 20000000
 [group('develop')]
 [no-exit-message]

@@ -48,9 +48,11 @@ mod tail;
 
 pub use adoption::{AdoptError, Adopted};
 pub use config::{Config, Dedup, OnGap};
+pub use dedup::{Index, Minute};
 pub use gap::{ADOPTED_CODE, GAP_CODE, Gap};
 pub use items::{Item, Items};
 pub use origin::{AnotherJournal, Error as OriginError, confirm};
+pub use rows::Identified;
 pub use tail::{Board, ROUTES};
 
 /// What the role needs from the process it lives in.

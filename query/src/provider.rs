@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use datafusion::{
     arrow::{
         array::RecordBatch,
-        datatypes::{FieldRef, Schema, SchemaRef},
+        compute::cast,
+        datatypes::{DataType, FieldRef, Schema, SchemaRef},
     },
     catalog::{Session, TableProvider},
     common::{Result, ScalarValue, stats::Precision},
@@ -155,9 +156,11 @@ pub(crate) struct WithTail {
 }
 
 impl WithTail {
-    /// The rows of a snapshot, and rows above it in these columns.
-    pub(crate) fn new(snapshot: Snapshot, schema: SchemaRef, tail: Vec<RecordBatch>) -> Self {
-        Self { committed: Committed::new(snapshot, schema), tail }
+    /// The rows of a snapshot, and rows above it in these columns, with texts as views.
+    pub(crate) fn new(snapshot: Snapshot, schema: &Schema, tail: &[RecordBatch]) -> Result<Self> {
+        let schema = with_views(schema);
+        let tail = tail.iter().map(|rows| viewed(rows, &schema)).collect::<Result<_>>()?;
+        Ok(Self { committed: Committed::new(snapshot, schema), tail })
     }
 }
 
@@ -189,6 +192,21 @@ impl TableProvider for WithTail {
         let tail = MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.tail), self.schema(), projection.cloned())?;
         UnionExec::try_new(vec![committed, tail])
     }
+}
+
+/// The same columns with texts as views, which are decoded, filtered, compared and put into groups without being copied.
+fn with_views(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn viewed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 /// The files in at most `groups` groups of about the same size: the largest first, each to the group that has least.

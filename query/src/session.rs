@@ -77,7 +77,7 @@ impl Sessions {
         schema.register_table("events".to_owned(), view(self.events_view(cut)?))?;
         schema.register_table("events_committed".to_owned(), view(self.events_view(&cut.committed())?))?;
         schema.register_table("event_names".to_owned(), view(event_names(cut)?))?;
-        schema.register_table("quarantine".to_owned(), Arc::new(quarantine(cut)))?;
+        schema.register_table("quarantine".to_owned(), Arc::new(quarantine(cut)?))?;
         let catalog = Arc::new(MemoryCatalogProvider::new());
         catalog.register_schema(SCHEMA, schema)?;
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
@@ -96,14 +96,14 @@ impl Sessions {
 }
 
 fn stored_events(cut: &Cut) -> Result<LogicalPlan> {
-    let tail = cut.tail.as_ref().map(|tail| tail.events.clone()).unwrap_or_default();
-    let rows = WithTail::new(cut.events.clone(), tables::events(), tail);
+    let tail = cut.tail.as_ref().map(|tail| tail.events.as_slice()).unwrap_or_default();
+    let rows = WithTail::new(cut.events.clone(), &tables::events(), tail)?;
     LogicalPlanBuilder::scan("events", provider_as_source(Arc::new(rows)), None)?.build()
 }
 
-fn quarantine(cut: &Cut) -> WithTail {
-    let tail = cut.tail.as_ref().map(|tail| tail.quarantined.clone()).unwrap_or_default();
-    WithTail::new(cut.quarantine.clone(), tables::quarantine(), tail)
+fn quarantine(cut: &Cut) -> Result<WithTail> {
+    let tail = cut.tail.as_ref().map(|tail| tail.quarantined.as_slice()).unwrap_or_default();
+    WithTail::new(cut.quarantine.clone(), &tables::quarantine(), tail)
 }
 
 fn event_names(cut: &Cut) -> Result<LogicalPlan> {

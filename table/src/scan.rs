@@ -20,12 +20,12 @@ use parquet::{
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 
-use crate::{
-    Cell, DataFile, Error, Level, Table,
-    summary::{self, Directory},
-};
+use crate::{DataFile, Error, Table};
 
+mod cells;
 mod pages;
+
+pub use self::cells::Summary;
 
 const BATCH_ROWS: usize = 64 * 1024;
 /// The end of a file that is read at once: the footer, and mostly the page index too.
@@ -83,22 +83,12 @@ impl Table {
         Ok(if younger.0.is_empty() { rows } else { rows.map(move |batch| younger.add_to(&batch?)).boxed() })
     }
 
-    /// What a data file says about its rows at a level; `None` when it says nothing, or not what was written.
+    /// What a data file says about its rows; `None` when it says nothing.
     ///
     /// # Errors
     /// When the store fails, or the file is no Parquet file.
-    pub async fn summary(&self, file: &DataFile, level: Level) -> Result<Option<Vec<Cell>>, Error> {
-        let mut reader = self.reader(file);
-        let metadata = reader.get_metadata(None).await?;
-        let entries = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-        let directory = entries.filter(|entry| entry.key == summary::KEY).find_map(|entry| entry.value.as_deref());
-        let Some(place) = directory.and_then(|directory| Directory::place(directory, level)) else { return Ok(None) };
-        let bytes = reader.get_bytes(place.offset..place.offset.saturating_add(place.bytes)).await?;
-        let cells = if place.holds(&bytes) { summary::decode(&bytes) } else { None };
-        if cells.is_none() {
-            tracing::warn!(file = &*file.path, ?level, "the summary of this file is damaged; its rows are read instead");
-        }
-        Ok(cells)
+    pub async fn summary(&self, file: &DataFile) -> Result<Option<Summary>, Error> {
+        Ok(Summary::of(self.reader(file)).await?)
     }
 
     fn reader(&self, file: &DataFile) -> Reader {
@@ -141,6 +131,7 @@ impl Younger {
 }
 
 /// A file of the store, read range by range.
+#[derive(Debug)]
 struct Reader {
     store: Arc<dyn ObjectStore>,
     path: Path,

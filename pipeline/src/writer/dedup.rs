@@ -29,11 +29,12 @@ pub(super) const KEY_BYTES: usize = 24;
 
 /// A minute of event time, in minutes since 1970; negative before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Minute(i64);
+pub struct Minute(i64);
 
 impl Minute {
     /// The minute in which an instant lies.
-    pub(super) const fn of(timestamp_us: i64) -> Self {
+    #[must_use]
+    pub const fn of(timestamp_us: i64) -> Self {
         Self(timestamp_us.div_euclid(MINUTE_US))
     }
 
@@ -68,7 +69,7 @@ struct Known {
 
 /// The identities of the minutes in use.
 #[derive(Debug)]
-pub(super) struct Index {
+pub struct Index {
     keys: KeySet,
     minutes: HashMap<Minute, Known>,
     budget_bytes: usize,
@@ -76,17 +77,20 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(budget_bytes: usize) -> Self {
+    /// Knows nothing yet, and forgets when it takes more than the budget.
+    #[must_use]
+    pub fn new(budget_bytes: usize) -> Self {
         Self { keys: KeySet::default(), minutes: HashMap::new(), budget_bytes, uses: 0 }
     }
 
     /// The minutes that must be learnt before these events can be judged.
-    pub(super) fn missing(&self, events: &Identified) -> BTreeSet<Minute> {
+    #[must_use]
+    pub fn missing(&self, events: &Identified) -> BTreeSet<Minute> {
         needed(events).into_iter().filter(|minute| !self.minutes.contains_key(minute)).collect()
     }
 
     /// From here on these minutes are known: all that the table has of them is learnt next.
-    pub(super) fn expect(&mut self, minutes: &BTreeSet<Minute>) {
+    pub fn expect(&mut self, minutes: &BTreeSet<Minute>) {
         for minute in minutes {
             self.minutes.entry(*minute).or_insert_with(|| Known { last_used: self.uses, ..Known::default() });
         }
@@ -103,7 +107,7 @@ impl Index {
     ///
     /// # Panics
     /// When a minute is [`missing`](Self::missing): a repeat could pass.
-    pub(super) fn admit(&mut self, events: &Identified, sequence: Sequence) -> Vec<bool> {
+    pub fn admit(&mut self, events: &Identified, sequence: Sequence) -> Vec<bool> {
         self.uses += 1;
         for minute in needed(events) {
             self.minutes.get_mut(&minute).expect("missing minutes are learnt first").last_used = self.uses;

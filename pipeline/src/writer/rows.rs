@@ -27,9 +27,11 @@ pub(super) struct Rows {
 
 /// Rows of `events` and the identity of each.
 #[derive(Clone, Debug)]
-pub(super) struct Identified {
-    pub(super) rows: RecordBatch,
-    pub(super) identities: Vec<Identity>,
+pub struct Identified {
+    /// The events.
+    pub rows: RecordBatch,
+    /// As many as there are rows.
+    pub identities: Vec<Identity>,
 }
 
 /// Turns deliveries into rows.

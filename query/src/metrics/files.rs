@@ -1,5 +1,8 @@
 //! What a question counts in one file. A file never changes, so neither does its tally: tallies are kept, and made once even when many
 //! ask at the same time. After a commit only the tallies of its files are new.
+//!
+//! A summary has cells of the whole day and cells of hours: the day's are taken when no bucket and no end of the range cuts them, and
+//! of hours that are cut the rows are counted.
 
 use std::sync::Arc;
 
@@ -9,7 +12,7 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 use quick_cache::{Weighter, sync::Cache};
-use table::{Cell, DataFile, Scan, Table, Texts};
+use table::{Cell, DataFile, Level, Place, Scan, Span, Summary, Table, Texts};
 
 use super::{
     answer::Key,
@@ -78,21 +81,30 @@ impl FileTallies {
     }
 
     async fn counted(&self, file: &DataFile, shape: &Shape, range_us: (i64, i64)) -> Result<Tally, Error> {
-        let cells = match shape.level() {
-            Some(level) => self.events.summary(file, level).await.map_err(unavailable)?,
-            None => None,
-        };
-        let Some(cells) = cells else {
-            measures::file("rows");
-            return self.scanned(file, shape, &[range_us]).await;
-        };
-        measures::file("summary");
-        let (mut tally, ranges_us) = from_cells(&cells, shape, range_us);
-        if !ranges_us.is_empty() {
-            tally.add(&self.scanned(file, shape, &ranges_us).await?);
+        if shape.is_summed()
+            && let Some(tally) = self.summed(file, shape, range_us).await?
+        {
+            measures::file("summary");
+            return Ok(tally);
+        }
+        measures::file("rows");
+        self.scanned(file, shape, &[range_us]).await
+    }
+
+    /// Counts cells, and the rows of those that are cut; `None` when the file does not have them.
+    async fn summed(&self, file: &DataFile, shape: &Shape, range_us: (i64, i64)) -> Result<Option<Tally>, Error> {
+        let Some(mut summary) = self.events.summary(file).await.map_err(unavailable)? else { return Ok(None) };
+        let Some(Cells { told, total, untold_us }) = Cells::read(&mut summary, file, shape, range_us).await? else { return Ok(None) };
+        let mut tally = Tally::new(shape.uniques);
+        if !shape.group_by.is_empty() {
+            told.iter().for_each(|cell| tally.group(keys(&cell.place, shape)).add_cell(cell));
+        }
+        total.as_deref().unwrap_or(&told).iter().for_each(|cell| tally.total.add_cell(cell));
+        if !untold_us.is_empty() {
+            tally.add(self.scanned(file, shape, &untold_us).await?);
         }
         tally.settle();
-        Ok(tally)
+        Ok(Some(tally))
     }
 
     /// Counts rows.
@@ -121,37 +133,63 @@ fn unavailable(error: table::Error) -> Error {
     Error::Unavailable(Arc::new(error))
 }
 
-/// What the cells tell, and the time ranges of which they cannot: hours that lie only partly in the range or in a bucket.
-fn from_cells(cells: &[Cell], shape: &Shape, (first, last): (i64, i64)) -> (Tally, Vec<(i64, i64)>) {
-    let mut tally = Tally::new(shape.uniques);
-    let mut untold = Vec::new();
-    for cell in cells.iter().filter(|cell| is_wanted(cell, shape) && cell.start_us <= last && first <= cell.last_us()) {
-        let is_told = first <= cell.start_us && cell.last_us() <= last && has_one_bucket(cell, shape);
-        if is_told {
-            let keys = (!shape.group_by.is_empty()).then(|| keys(cell, shape));
-            tally.add_cell(keys, cell.events, &cell.users);
-        } else {
-            untold.push((cell.start_us.max(first), cell.last_us().min(last)));
+/// What a summary tells of a question.
+struct Cells {
+    /// Of one group each.
+    told: Vec<Cell>,
+    /// The same rows in fewer cells, when the file has such.
+    total: Option<Vec<Cell>>,
+    /// The time ranges of hours that lie only partly in the range or in a bucket.
+    untold_us: Vec<(i64, i64)>,
+}
+
+impl Cells {
+    /// Of the longest spans that the question does not cut and the file has.
+    async fn read(summary: &mut Summary, file: &DataFile, shape: &Shape, range_us: (i64, i64)) -> Result<Option<Self>, Error> {
+        let is_whole = range_us == ALWAYS;
+        let day = (is_whole && shape.has_one_bucket(file.date.start().0, Span::Day)).then_some(Span::Day);
+        for span in day.into_iter().chain([Span::Hour]) {
+            if let Some(cells) = read(summary, shape.level_of_groups(span), |place| is_wanted(place, span, shape, range_us)).await? {
+                let mut cells = Self::told(cells, span, shape, range_us);
+                let of_total = shape.level_of_total(if is_whole { Span::Day } else { span });
+                if cells.untold_us.is_empty() && of_total != shape.level_of_groups(span) {
+                    cells.total = read(summary, of_total, |place| is_wanted(place, of_total.span(), shape, range_us)).await?;
+                }
+                return Ok(Some(cells));
+            }
         }
+        Ok(None)
     }
-    (tally, joined(untold))
+
+    fn told(cells: Vec<Cell>, span: Span, shape: &Shape, (first, last): (i64, i64)) -> Self {
+        let is_within = |place: &Place| first <= place.start_us && last_us(place, span) <= last;
+        let is_told = |cell: &Cell| is_within(&cell.place) && shape.has_one_bucket(cell.place.start_us, span);
+        let (told, untold): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(is_told);
+        let range = |cell: &Cell| (cell.place.start_us.max(first), last_us(&cell.place, span).min(last));
+        Self { told, total: None, untold_us: joined(untold.iter().map(range).collect()) }
+    }
 }
 
-fn is_wanted(cell: &Cell, shape: &Shape) -> bool {
-    let value = |name: &str| if name == "event_name" { &cell.event_name } else { &cell.channel };
-    shape.filters.equal.iter().all(|(name, wanted)| value(name).as_deref() == Some(wanted))
+async fn read(summary: &mut Summary, level: Level, is_wanted: impl Fn(&Place) -> bool) -> Result<Option<Vec<Cell>>, Error> {
+    summary.cells(level, is_wanted).await.map_err(unavailable)
 }
 
-fn has_one_bucket(cell: &Cell, shape: &Shape) -> bool {
-    shape.times().all(|(_, buckets)| buckets.start_of(cell.start_us) == buckets.start_of(cell.last_us()))
+const fn last_us(place: &Place, span: Span) -> i64 {
+    place.start_us + (span.us() - 1)
 }
 
-fn keys(cell: &Cell, shape: &Shape) -> Keys {
+fn is_wanted(place: &Place, span: Span, shape: &Shape, (first, last): (i64, i64)) -> bool {
+    let value = |name: &str| if name == "event_name" { &place.event_name } else { &place.channel };
+    let passes = shape.filters.equal.iter().all(|(name, wanted)| value(name).as_deref() == Some(wanted));
+    passes && place.start_us <= last && first <= last_us(place, span)
+}
+
+fn keys(place: &Place, shape: &Shape) -> Keys {
     let text = |text: &Option<Arc<str>>| Key::Text(text.as_deref().map(str::to_owned));
     let key = |dimension: &Dimension| match dimension {
-        Dimension::Time(unit) => Key::Time(shape.buckets(*unit).start_of(cell.start_us)),
-        Dimension::Column("event_name") => text(&cell.event_name),
-        Dimension::Column(_) | Dimension::Tag => text(&cell.channel),
+        Dimension::Time(unit) => Key::Time(shape.buckets(*unit).start_of(place.start_us)),
+        Dimension::Column("event_name") => text(&place.event_name),
+        Dimension::Column(_) | Dimension::Tag => text(&place.channel),
     };
     shape.group_by.iter().map(key).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use table::Level;
+use table::{Level, Span};
 
 use super::question::{Dimension, Filters, MetricsQuestion, NamedZone, Uniques};
 use crate::buckets::{Buckets, Unit, Zone};
@@ -73,17 +73,32 @@ impl Shape {
         columns
     }
 
-    /// The level of a file's summary that tells enough; `None` when the rows must be looked at.
-    pub(super) fn level(&self) -> Option<Level> {
+    /// Whether the summary of a file can tell enough.
+    pub(super) fn is_summed(&self) -> bool {
         let is_summed = |name: &str| matches!(name, "event_name" | "channel");
-        let is_told = self.group_by.iter().all(|dimension| match dimension {
+        let are_groups_summed = self.group_by.iter().all(|dimension| match dimension {
             Dimension::Time(unit) => *unit != Unit::Minute,
             Dimension::Column(name) => is_summed(name),
             Dimension::Tag => false,
         });
-        let are_filters_told = self.filters.tag.is_none() && self.filters.equal.iter().all(|(name, _)| is_summed(name));
+        let are_filters_summed = self.filters.tag.is_none() && self.filters.equal.iter().all(|(name, _)| is_summed(name));
+        self.uniques == Uniques::Approximate && are_groups_summed && are_filters_summed
+    }
+
+    /// The coarsest level of a summary whose cells tell the groups apart.
+    pub(super) fn level_of_groups(&self, span: Span) -> Level {
         let columns = self.columns();
-        (self.uniques == Uniques::Approximate && is_told && are_filters_told)
-            .then(|| Level::of(columns.contains(&"event_name"), columns.contains(&"channel")))
+        Level::of(span, columns.contains(&"event_name"), columns.contains(&"channel"))
+    }
+
+    /// The coarsest level of a summary whose cells pass the filters or do not.
+    pub(super) fn level_of_total(&self, span: Span) -> Level {
+        let is_filtered = |name| self.filters.equal.iter().any(|(column, _)| *column == name);
+        Level::of(span, is_filtered("event_name"), is_filtered("channel"))
+    }
+
+    /// Whether time buckets do not cut this span, which starts at `start_us`.
+    pub(super) fn has_one_bucket(&self, start_us: i64, span: Span) -> bool {
+        self.times().all(|(_, buckets)| buckets.start_of(start_us) == buckets.start_of(start_us + span.us() - 1))
     }
 }

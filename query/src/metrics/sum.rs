@@ -1,18 +1,20 @@
-//! The answer to a question: the tail and the tallies of all files, added up in the order of their days.
+//! The answer to a question: the tail and the tallies of all files, added up day by day, and the days in their order.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     common::DataFusionError,
     execution::memory_pool::{MemoryConsumer, MemoryReservation},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use schemas::EventDate;
 use table::DataFile;
+use tokio::sync::Semaphore;
 
 use super::{
     answer::{Key, Measured},
     files::FileTallies,
+    question::Uniques,
     rows::RowCounter,
     shape::Shape,
     tally::Tally,
@@ -20,12 +22,14 @@ use super::{
 use crate::{
     cancel::Cancel,
     cut::Cut,
-    engine::{Engine, Lane},
+    engine::{Engine, Lane, Task},
     error::Error,
 };
 
 /// How many files are read at the same time: a store that is far away answers many as fast as one.
 const FILES_AT_ONCE: usize = 16;
+/// How many days are added up at the same time.
+const DAYS_AT_ONCE: usize = 16;
 
 /// The sum of what was counted so far. Groups of time that are over keep their numbers, not their users.
 struct Sum {
@@ -44,21 +48,54 @@ pub(crate) async fn count(
     range_us: (i64, i64),
 ) -> Result<(Measured, Vec<Measured>), Error> {
     let mut sum = Sum::new(shape, tallies);
-    sum.add(&tail(cut, shape, range_us)?)?;
-    let mut files: Vec<DataFile> = cut.events.files().iter().filter(|file| may_match(file, shape, range_us)).cloned().collect();
-    files.sort_by_key(|file| file.date.0);
-    let tally = |file: DataFile| {
-        let (tallies, shape) = (Arc::clone(tallies), Arc::clone(shape));
-        let date = file.date;
-        let counting = engine.spawn(Lane::Metrics, Cancel::default(), async move { tallies.tally(&file, &shape, range_us).await });
-        async move { Ok::<_, Error>((date, counting.ended().await??)) }
+    sum.add(tail(cut, shape, range_us)?)?;
+    let mut days = BTreeMap::<i32, Vec<DataFile>>::new();
+    for file in cut.events.files().iter().filter(|file| may_match(file, shape, range_us)) {
+        days.entry(file.date.0).or_default().push(file.clone());
+    }
+    let gate = Arc::new(Semaphore::new(FILES_AT_ONCE));
+    let day = |(date, files): (i32, Vec<DataFile>)| {
+        let counting: Vec<_> = files.into_iter().map(|file| counted(engine, tallies, &gate, file, shape, range_us)).collect();
+        let uniques = shape.uniques;
+        let day = engine.spawn(Lane::Metrics, Cancel::default(), async move { all_of(counting, uniques).await });
+        async move { Ok::<_, Error>((EventDate(date), day.ended().await??)) }
     };
-    let mut counted = stream::iter(files).map(tally).buffered(FILES_AT_ONCE);
+    let mut counted = stream::iter(days).map(day).buffered(DAYS_AT_ONCE);
     while let Some((date, tally)) = counted.try_next().await? {
         sum.end_before(date);
-        sum.add(&tally)?;
+        sum.add(Arc::unwrap_or_clone(tally))?;
     }
     Ok(sum.finish())
+}
+
+/// Counts one file, when it is its turn.
+fn counted(
+    engine: &Engine,
+    tallies: &Arc<FileTallies>,
+    gate: &Arc<Semaphore>,
+    file: DataFile,
+    shape: &Arc<Shape>,
+    range_us: (i64, i64),
+) -> Task<Result<Arc<Tally>, Error>> {
+    let (tallies, gate, shape) = (Arc::clone(tallies), Arc::clone(gate), Arc::clone(shape));
+    engine.spawn(Lane::Metrics, Cancel::default(), async move {
+        let _turn = gate.acquire().await.expect("the gate is never closed");
+        tallies.tally(&file, &shape, range_us).await
+    })
+}
+
+/// The files of one day as one.
+async fn all_of(counting: Vec<Task<Result<Arc<Tally>, Error>>>, uniques: Uniques) -> Result<Arc<Tally>, Error> {
+    let mut tallies = try_join_all(counting.into_iter().map(async |file| file.ended().await?)).await?;
+    if tallies.len() == 1 {
+        return Ok(tallies.remove(0));
+    }
+    let mut day = Tally::new(uniques);
+    for tally in tallies {
+        day.add(Arc::unwrap_or_clone(tally));
+    }
+    day.settle();
+    Ok(Arc::new(day))
 }
 
 /// What is not committed yet.
@@ -87,7 +124,7 @@ impl Sum {
         Self { shape: Arc::clone(shape), open: Tally::new(shape.uniques), over: Vec::new(), reservation }
     }
 
-    fn add(&mut self, tally: &Tally) -> Result<(), Error> {
+    fn add(&mut self, tally: Tally) -> Result<(), Error> {
         self.open.add(tally);
         Ok(self.reservation.try_resize(self.open.bytes() + self.over.len() * size_of::<Measured>())?)
     }

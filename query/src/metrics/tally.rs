@@ -1,8 +1,8 @@
 //! What was counted: all events and their users, and the same by group. Tallies of different rows add up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
-use table::Users;
+use table::Cell;
 
 use super::{
     answer::{Key, Measured},
@@ -26,6 +26,12 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn new(uniques: Uniques) -> Self {
         Self { events: 0, users: UserSet::new(uniques) }
+    }
+
+    /// Adds the events of a cell.
+    pub(super) fn add_cell(&mut self, cell: &Cell) {
+        self.events += cell.events;
+        self.users.add_sketch(&cell.users);
     }
 
     fn add(&mut self, other: &Self) {
@@ -62,22 +68,18 @@ impl Tally {
         tally
     }
 
-    /// Adds events that are known only by their number and the sketch of their users.
-    pub(super) fn add_cell(&mut self, keys: Option<Keys>, events: u64, users: &Users) {
-        let group = keys.map(|keys| self.groups.entry(keys).or_insert_with(|| Counted::new(self.uniques)));
-        for counted in group.into_iter().chain([&mut self.total]) {
-            counted.events += events;
-            counted.users.add_sketch(users);
-        }
+    /// The group of these keys.
+    pub(super) fn group(&mut self, keys: Keys) -> &mut Counted {
+        self.groups.entry(keys).or_insert_with(|| Counted::new(self.uniques))
     }
 
     /// Adds what was counted of other rows.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.total.add(&other.total);
-        for (keys, counted) in &other.groups {
-            match self.groups.get_mut(keys) {
-                Some(group) => group.add(counted),
-                None => drop(self.groups.insert(keys.clone(), counted.clone())),
+        for (keys, counted) in other.groups {
+            match self.groups.entry(keys) {
+                Entry::Occupied(group) => group.into_mut().add(&counted),
+                Entry::Vacant(place) => drop(place.insert(counted)),
             }
         }
     }

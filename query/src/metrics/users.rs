@@ -22,9 +22,11 @@ pub(super) fn hash(user_id: &str) -> u64 {
 #[derive(Clone, Debug)]
 pub(super) enum UserSet {
     Exact(Hashes),
-    /// From rows.
+    /// An approximate set without users.
+    Nobody,
+    /// From rows, or from one other set.
     Sketch(Users),
-    /// From other sets.
+    /// From several other sets.
     Union(Box<UsersUnion>),
 }
 
@@ -32,7 +34,7 @@ impl UserSet {
     pub(super) fn new(uniques: Uniques) -> Self {
         match uniques {
             Uniques::Exact => Self::Exact(Hashes::default()),
-            Uniques::Approximate => Self::Sketch(Users::new()),
+            Uniques::Approximate => Self::Nobody,
         }
     }
 
@@ -40,6 +42,11 @@ impl UserSet {
     pub(super) fn add(&mut self, user_id: &str, hash: impl FnOnce() -> u64) {
         match self {
             Self::Exact(hashes) => hashes.add(hash()),
+            Self::Nobody => {
+                let mut users = Users::new();
+                users.add(user_id);
+                *self = Self::Sketch(users);
+            }
             Self::Sketch(users) => users.add(user_id),
             Self::Union(union) => {
                 let mut one = Users::new();
@@ -51,12 +58,16 @@ impl UserSet {
 
     /// All users of a sketch.
     pub(super) fn add_sketch(&mut self, users: &Users) {
-        self.union().add(users);
+        match self {
+            Self::Nobody => *self = Self::Sketch(users.clone()),
+            _ => self.union().add(users),
+        }
     }
 
     /// All users of another set of the same kind.
     pub(super) fn add_all(&mut self, other: &Self) {
         match (&mut *self, other) {
+            (_, Self::Nobody) => {}
             (Self::Exact(hashes), Self::Exact(others)) => hashes.add_all(others),
             (_, Self::Sketch(users)) => self.add_sketch(users),
             (_, Self::Union(union)) => self.add_sketch(&union.to_users()),
@@ -68,7 +79,8 @@ impl UserSet {
     pub(super) fn settle(&mut self) {
         match self {
             Self::Exact(hashes) => hashes.settle(),
-            Self::Sketch(_) => {}
+            Self::Nobody => {}
+            Self::Sketch(users) => *users = users.united(),
             Self::Union(union) => *self = Self::Sketch(union.to_users()),
         }
     }
@@ -77,13 +89,9 @@ impl UserSet {
     pub(super) fn count(&self) -> u64 {
         match self {
             Self::Exact(hashes) => hashes.count(),
-            Self::Union(union) => union.estimate(),
-            // Through a union, so that the same users give the same number whatever sets they came in.
-            Self::Sketch(users) => {
-                let mut union = UsersUnion::new();
-                union.add(users);
-                union.estimate()
-            }
+            Self::Nobody => 0,
+            Self::Sketch(users) => users.estimate(),
+            Self::Union(union) => union.to_users().estimate(),
         }
     }
 
@@ -93,6 +101,7 @@ impl UserSet {
         const UNION_BYTES: usize = 16 << 10;
         match self {
             Self::Exact(hashes) => hashes.bytes(),
+            Self::Nobody => 0,
             Self::Sketch(users) => users.bytes(),
             Self::Union(_) => UNION_BYTES,
         }
@@ -106,7 +115,7 @@ impl UserSet {
         }
         match self {
             Self::Union(union) => union,
-            Self::Exact(_) | Self::Sketch(_) => unreachable!("the sets of one question are of one kind"),
+            Self::Exact(_) | Self::Nobody | Self::Sketch(_) => unreachable!("the sets of one question are of one kind"),
         }
     }
 }

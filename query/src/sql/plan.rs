@@ -1,11 +1,15 @@
 //! From a statement to a plan over one cut.
 
 use datafusion::{
-    arrow::{array::timezone::Tz, datatypes::DataType},
+    arrow::{
+        array::timezone::Tz,
+        datatypes::{DataType, FieldRef},
+    },
     common::{Column, ParamValues},
     dataframe::DataFrame,
     execution::{SessionState, context::SessionContext},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
+    prelude::cast,
     sql::parser::Statement,
 };
 use datafusion_functions_json::{JSON_UNION_DATA_TYPE, functions::json_union_to_text};
@@ -29,7 +33,7 @@ pub(super) async fn plan(session: SessionState, statement: Statement, params: Op
         None => plan,
     };
     check_zones(&plan)?;
-    let plan = with_json_as_text(plan).map_err(|error| fault::of_statement(&error))?;
+    let plan = in_plain_types(plan).map_err(|error| fault::of_statement(&error))?;
     let share = Share::among_calls_of(&plan).map_err(|error| fault::of_statement(&error))?;
     Ok(DataFrame::new(with_share(session, share), plan))
 }
@@ -52,9 +56,10 @@ fn with_share(mut session: SessionState, share: Share) -> SessionState {
     SessionContext::new_with_state(session).state()
 }
 
-/// What `->` gives is a union of JSON types, which no format knows; it leaves as JSON text.
-fn with_json_as_text(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
-    if !plan.schema().fields().iter().any(|field| *field.data_type() == *JSON_UNION_DATA_TYPE) {
+/// The rows in types that every format and every client knows: a union of JSON types leaves as JSON text, a view of text as text.
+fn in_plain_types(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> {
+    let is_plain = |field: &FieldRef| *field.data_type() != *JSON_UNION_DATA_TYPE && *field.data_type() != DataType::Utf8View;
+    if plan.schema().fields().iter().all(is_plain) {
         return Ok(plan);
     }
     let columns: Vec<Expr> = plan
@@ -62,7 +67,11 @@ fn with_json_as_text(plan: LogicalPlan) -> datafusion::common::Result<LogicalPla
         .iter()
         .map(|(table, field)| {
             let column = Expr::Column(Column::new(table.cloned(), field.name()));
-            if *field.data_type() == *JSON_UNION_DATA_TYPE { json_union_to_text(column).alias(field.name()) } else { column }
+            match field.data_type() {
+                json if *json == *JSON_UNION_DATA_TYPE => json_union_to_text(column).alias(field.name()),
+                DataType::Utf8View => cast(column, DataType::Utf8).alias(field.name()),
+                _ => column,
+            }
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()

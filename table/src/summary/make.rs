@@ -10,7 +10,7 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 
-use super::{Cell, Level, US_PER_HOUR, Users, UsersUnion};
+use super::{Cell, Level, Place, Span, Users, UsersUnion};
 
 /// A level may have so many cells in any file ...
 const FEW_CELLS: usize = 256;
@@ -24,9 +24,8 @@ const STEP_ROWS: usize = 8 * 1024;
 
 const FINEST: Level = Level::HourEventChannel;
 
-/// Hour, event name, channel.
+/// A [`Place`] whose texts are elsewhere.
 type Key<'a> = (i64, Option<&'a str>, Option<&'a str>);
-type OwnedKey = (i64, Option<Arc<str>>, Option<Arc<str>>);
 
 /// Makes the summary of a file while its rows pass.
 pub(crate) struct Maker {
@@ -63,41 +62,38 @@ impl Maker {
             && finest.level == FINEST
         {
             let cells = finest.to_cells();
-            let coarser = Level::ALL.into_iter().filter(|level| *level != FINEST);
-            self.levels = coarser.map(|level| Counted::of(level, united(&cells, level))).collect();
+            self.levels = coarser(&cells).into_iter().map(|(level, cells)| Counted::of(level, cells)).collect();
         }
         self.levels.retain(|level| level.cells.len() <= self.most_cells);
     }
 
     /// The levels, coarsest first; none when the rows lack the columns that a summary is about.
     pub(crate) fn finish(self) -> Vec<(Level, Vec<Cell>)> {
-        let levels: Vec<(Level, Vec<Cell>)> = self.levels.iter().map(|level| (level.level, level.to_cells())).collect();
-        match &*levels {
-            [(FINEST, cells)] => {
-                let level = |level| if level == FINEST { (level, cells.clone()) } else { (level, united(cells, level)) };
-                Level::ALL.map(level).to_vec()
-            }
-            _ => levels,
+        let mut levels: Vec<(Level, Vec<Cell>)> = self.levels.iter().map(|level| (level.level, level.to_cells())).collect();
+        if let [(FINEST, cells)] = &*levels {
+            let coarser = coarser(cells);
+            levels.splice(..0, coarser);
         }
+        levels
     }
 }
 
 /// One level so far.
 struct Counted {
     level: Level,
-    places: HashMap<OwnedKey, usize>,
+    numbers: HashMap<Place, usize>,
     cells: Vec<(u64, Users)>,
 }
 
 impl Counted {
     fn new(level: Level) -> Self {
-        Self { level, places: HashMap::new(), cells: Vec::new() }
+        Self { level, numbers: HashMap::new(), cells: Vec::new() }
     }
 
     fn of(level: Level, cells: Vec<Cell>) -> Self {
         let mut counted = Self::new(level);
-        for Cell { start_us, event_name, channel, events, users } in cells {
-            counted.places.insert((start_us / US_PER_HOUR, event_name, channel), counted.cells.len());
+        for Cell { place, events, users } in cells {
+            counted.numbers.insert(place, counted.cells.len());
             counted.cells.push((events, users));
         }
         counted
@@ -107,8 +103,8 @@ impl Counted {
         let mut known: HashMap<Key<'_>, usize> = HashMap::new();
         for row in 0..rows.times.len() {
             let key = rows.key(row, self.level);
-            let place = *known.entry(key).or_insert_with(|| self.place(key));
-            let (events, users) = &mut self.cells[place];
+            let number = *known.entry(key).or_insert_with(|| self.number(key));
+            let (events, users) = &mut self.cells[number];
             *events += 1;
             if rows.users.is_valid(row) {
                 users.add(rows.users.value(row));
@@ -116,22 +112,28 @@ impl Counted {
         }
     }
 
-    fn place(&mut self, (hour, event_name, channel): Key<'_>) -> usize {
-        *self.places.entry((hour, event_name.map(Arc::from), channel.map(Arc::from))).or_insert_with(|| {
+    fn number(&mut self, key: Key<'_>) -> usize {
+        *self.numbers.entry(Place::of(key)).or_insert_with(|| {
             self.cells.push((0, Users::new()));
             self.cells.len() - 1
         })
     }
 
-    /// In the order of their keys.
+    /// In the order of their places.
     fn to_cells(&self) -> Vec<Cell> {
-        let mut places: Vec<(&OwnedKey, usize)> = self.places.iter().map(|(key, place)| (key, *place)).collect();
+        let mut places: Vec<(&Place, usize)> = self.numbers.iter().map(|(place, number)| (place, *number)).collect();
         places.sort_unstable();
-        let cell = |((hour, event_name, channel), place): (&OwnedKey, usize)| {
-            let (events, users) = self.cells[place].clone();
-            Cell { start_us: hour * US_PER_HOUR, event_name: event_name.clone(), channel: channel.clone(), events, users }
+        let cell = |(place, number): (&Place, usize)| {
+            let (events, users) = &self.cells[number];
+            Cell { place: place.clone(), events: *events, users: users.united() }
         };
         places.into_iter().map(cell).collect()
+    }
+}
+
+impl Place {
+    fn of((start_us, event_name, channel): Key<'_>) -> Self {
+        Self { start_us, event_name: event_name.map(Arc::from), channel: channel.map(Arc::from) }
     }
 }
 
@@ -151,29 +153,37 @@ impl<'a> Columns<'a> {
     }
 
     fn key(&self, row: usize, level: Level) -> Key<'a> {
-        let hour = self.times.value(row).div_euclid(US_PER_HOUR);
+        let start_us = level.span().start_of(self.times.value(row));
         let event_name = level.has_event_name().then(|| self.event_names.value(row));
         let channel = (level.has_channel() && self.channels.is_valid(row)).then(|| self.channels.value(row));
-        (hour, event_name, channel)
+        (start_us, event_name, channel)
     }
+}
+
+/// All levels but the finest, coarsest first. Each is united from one that is little finer than itself: there are fewer cells.
+fn coarser(finest: &[Cell]) -> Vec<(Level, Vec<Cell>)> {
+    let mut by_hour = vec![(Level::HourChannel, united(finest, Level::HourChannel)), (Level::HourEvent, united(finest, Level::HourEvent))];
+    by_hour.insert(0, (Level::Hour, united(&by_hour[0].1, Level::Hour)));
+    let of_hours = by_hour.iter().map(|(level, cells)| (level, &**cells)).chain([(&FINEST, finest)]);
+    let by_day = of_hours.map(|(level, cells)| {
+        let level = Level::of(Span::Day, level.has_event_name(), level.has_channel());
+        (level, united(cells, level))
+    });
+    let mut levels: Vec<_> = by_day.collect();
+    levels.append(&mut by_hour);
+    levels.sort_unstable_by_key(|(level, _)| *level);
+    levels
 }
 
 /// The cells of a coarser level.
 fn united(cells: &[Cell], level: Level) -> Vec<Cell> {
     let mut unions: BTreeMap<Key<'_>, (u64, UsersUnion)> = BTreeMap::new();
-    for cell in cells {
-        let event_name = cell.event_name.as_deref().filter(|_| level.has_event_name());
-        let channel = cell.channel.as_deref().filter(|_| level.has_channel());
-        let (events, users) = unions.entry((cell.start_us / US_PER_HOUR, event_name, channel)).or_default();
-        *events += cell.events;
-        users.add(&cell.users);
+    for Cell { place, events: more, users: others } in cells {
+        let event_name = place.event_name.as_deref().filter(|_| level.has_event_name());
+        let channel = place.channel.as_deref().filter(|_| level.has_channel());
+        let (events, users) = unions.entry((level.span().start_of(place.start_us), event_name, channel)).or_default();
+        *events += more;
+        users.add(others);
     }
-    let cell = |((hour, event_name, channel), (events, users)): (Key<'_>, (u64, UsersUnion))| Cell {
-        start_us: hour * US_PER_HOUR,
-        event_name: event_name.map(Arc::from),
-        channel: channel.map(Arc::from),
-        events,
-        users: users.to_users(),
-    };
-    unions.into_iter().map(cell).collect()
+    unions.into_iter().map(|(key, (events, users))| Cell { place: Place::of(key), events, users: users.to_users() }).collect()
 }

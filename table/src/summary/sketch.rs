@@ -10,9 +10,17 @@ use datasketches::cpc::{CpcSketch, CpcUnion};
 /// The sketch keeps 2^11 rows: a union is off by 1.53 % (one standard deviation, ln 2 / sqrt(2^11)), and takes 1.2 KiB stored.
 const LG_K: u8 = 11;
 
+/// In a stored sketch: the byte of flags, and the flag of one that remembers in which order its users came.
+const FLAGS: usize = 5;
+const HAS_HISTORY: u8 = 1 << 2;
+
 /// The users of some rows.
 #[derive(Clone)]
-pub struct Users(CpcSketch);
+pub struct Users {
+    sketch: CpcSketch,
+    /// Whether it depends on the users alone, not on the order in which they came.
+    is_united: bool,
+}
 
 /// The users of several sets of rows, each user once.
 #[derive(Clone)]
@@ -34,26 +42,46 @@ impl Users {
     /// Nobody.
     #[must_use]
     pub fn new() -> Self {
-        Self(CpcSketch::new(LG_K).expect("DataSketches allows 4 to 26"))
+        Self { sketch: CpcSketch::new(LG_K).expect("DataSketches allows 4 to 26"), is_united: false }
     }
 
     /// One more, who may be there already.
     pub fn add(&mut self, user_id: &str) {
-        self.0.update(Utf8(user_id));
+        self.sketch.update(Utf8(user_id));
+        self.is_united = false;
+    }
+
+    /// The same users, in the form whose estimate depends on them alone.
+    #[must_use]
+    pub fn united(&self) -> Self {
+        if self.is_united {
+            return self.clone();
+        }
+        let mut union = UsersUnion::new();
+        union.add(self);
+        union.to_users()
+    }
+
+    /// How many they are. The same for the same users, however they were distributed over other sets.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of users is neither negative nor near 2^63")]
+    pub fn estimate(&self) -> u64 {
+        if self.is_united { self.sketch.estimate().round() as u64 } else { self.united().estimate() }
     }
 
     /// Roughly how much memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.estimated_size()
+        self.sketch.estimated_size()
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        self.0.serialize()
+        self.sketch.serialize()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        CpcSketch::deserialize(bytes).ok().filter(|sketch| sketch.lg_k() == LG_K).map(Self)
+        let sketch = CpcSketch::deserialize(bytes).ok().filter(|sketch| sketch.lg_k() == LG_K)?;
+        Some(Self { sketch, is_united: bytes[FLAGS] & HAS_HISTORY == 0 })
     }
 }
 
@@ -66,20 +94,13 @@ impl UsersUnion {
 
     /// Adds all of them.
     pub fn add(&mut self, users: &Users) {
-        self.0.update(&users.0).expect("all sketches of ours hash alike");
+        self.0.update(&users.sketch).expect("all sketches of ours hash alike");
     }
 
     /// Everybody who was added, as one sketch.
     #[must_use]
     pub fn to_users(&self) -> Users {
-        Users(self.0.to_sketch())
-    }
-
-    /// How many they are. The same for the same users, however they were distributed over the sets.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of users is neither negative nor near 2^63")]
-    pub fn estimate(&self) -> u64 {
-        self.0.to_sketch().estimate().round() as u64
+        Users { sketch: self.0.to_sketch(), is_united: true }
     }
 }
 
@@ -97,12 +118,12 @@ impl Default for UsersUnion {
 
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Users(about {})", self.0.estimate())
+        write!(f, "Users(about {})", self.estimate())
     }
 }
 
 impl fmt::Debug for UsersUnion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UsersUnion(about {})", self.estimate())
+        write!(f, "UsersUnion(about {})", self.to_users().estimate())
     }
 }

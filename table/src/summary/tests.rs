@@ -34,14 +34,9 @@ fn levels(rows: &[RecordBatch]) -> Vec<(Level, Vec<Cell>)> {
 }
 
 fn told(cells: &[Cell]) -> Vec<(i64, Option<&str>, Option<&str>, u64, u64)> {
-    let users = |cell: &Cell| {
-        let mut union = UsersUnion::new();
-        union.add(&cell.users);
-        union.estimate()
-    };
-    let told = cells
-        .iter()
-        .map(|cell| (cell.start_us / US_PER_HOUR, cell.event_name.as_deref(), cell.channel.as_deref(), cell.events, users(cell)));
+    let told = cells.iter().map(|Cell { place, events, users }| {
+        (place.start_us / Span::Hour.us(), place.event_name.as_deref(), place.channel.as_deref(), *events, users.estimate())
+    });
     told.collect()
 }
 
@@ -57,6 +52,8 @@ fn every_level_counts_the_same_rows_and_an_hour_before_1970_is_floored() {
     let levels = levels(&[batch(&rows[..2]), batch(&rows[2..])]);
     let found: HashMap<Level, _> = levels.iter().map(|(level, cells)| (*level, told(cells))).collect();
     assert_eq!(found[&Level::Hour], [(-1, None, None, 1, 1), (0, None, None, 4, 2)]);
+    assert_eq!(found[&Level::Day], [(-24, None, None, 1, 1), (0, None, None, 4, 2)]);
+    assert_eq!(found[&Level::DayEvent], [(-24, Some("view"), None, 1, 1), (0, Some("buy"), None, 2, 1), (0, Some("view"), None, 2, 2)]);
     assert_eq!(found[&Level::HourChannel], [(-1, None, Some("web"), 1, 1), (0, None, None, 1, 1), (0, None, Some("web"), 3, 2)]);
     assert_eq!(found[&Level::HourEvent], [(-1, Some("view"), None, 1, 1), (0, Some("buy"), None, 2, 1), (0, Some("view"), None, 2, 2)]);
     assert_eq!(
@@ -75,7 +72,7 @@ fn a_level_with_too_many_cells_is_left_out_and_the_others_stay() {
     let names: Vec<String> = (0..1000).map(|number| format!("event-{number}")).collect();
     let rows: Vec<Row<'_>> = names.iter().map(|name| (0.0, name.as_str(), Some("web"), Some("ann"))).collect();
     let kept: Vec<Level> = levels(&[batch(&rows)]).into_iter().map(|(level, _)| level).collect();
-    assert_eq!(kept, [Level::Hour, Level::HourChannel]);
+    assert_eq!(kept, [Level::Day, Level::DayChannel, Level::Hour, Level::HourChannel]);
 }
 
 #[test]
@@ -85,7 +82,8 @@ fn a_level_that_becomes_too_fine_in_the_middle_leaves_the_others_with_every_row(
     let many: Vec<Row<'_>> = names.iter().map(|name| (0.0, name.as_str(), Some("web"), Some("cid"))).collect();
     let found = levels(&[batch(&few), batch(&many), batch(&few)]);
     let found: HashMap<Level, _> = found.iter().map(|(level, cells)| (*level, told(cells))).collect();
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 4);
+    assert_eq!(found[&Level::Day], [(0, None, None, 1004, 3)]);
     assert_eq!(found[&Level::Hour], [(0, None, None, 1002, 2), (1, None, None, 2, 1)]);
     assert_eq!(found[&Level::HourChannel], [(0, None, Some("web"), 1002, 2), (1, None, None, 2, 1)]);
 }
@@ -94,20 +92,21 @@ fn a_level_that_becomes_too_fine_in_the_middle_leaves_the_others_with_every_row(
 fn cells_come_back_as_they_were_stored() {
     let levels = levels(&[batch(&[(3.0, "view", Some("ünï"), Some("ann")), (4.0, "buy", None, None)])]);
     for (_, cells) in levels {
-        assert_eq!(told(&decode(&encode(&cells).unwrap()).unwrap()), told(&cells));
+        assert_eq!(told(&decode(&encode(&cells).unwrap(), |_| true).unwrap()), told(&cells));
     }
 }
 
 #[test]
-fn a_place_knows_its_bytes_and_another_form_has_no_place() {
+fn an_extent_knows_its_bytes_and_another_form_has_none() {
     let directory = Directory::new(100, &[(Level::Hour, vec![1, 2, 3]), (Level::HourEvent, vec![4])]);
     let text = directory.to_text();
-    let place = Directory::place(&text, Level::HourEvent).unwrap();
-    assert_eq!((place.offset, place.bytes), (103, 1));
-    assert!(place.holds(&[4]) && !place.holds(&[5]) && !place.holds(&[4, 4]));
-    assert_eq!(Directory::place(&text, Level::HourChannel), None);
-    assert_eq!(Directory::place(&text.replace("\"version\":1", "\"version\":2"), Level::HourEvent), None);
-    assert_eq!(Directory::place("rubbish", Level::Hour), None);
+    let directory = Directory::of(&text).unwrap();
+    let extent = directory.extent(Level::HourEvent).unwrap();
+    assert_eq!((extent.offset, extent.bytes), (103, 1));
+    assert!(extent.holds(&[4]) && !extent.holds(&[5]) && !extent.holds(&[4, 4]));
+    assert!(directory.extent(Level::HourChannel).is_none());
+    assert!(Directory::of(&text.replace("\"version\":1", "\"version\":2")).is_none());
+    assert!(Directory::of("rubbish").is_none());
 }
 
 #[test]
@@ -120,11 +119,16 @@ fn users_are_counted_within_the_stated_error_and_the_same_however_they_were_dist
             names.iter().skip(part).step_by(parts).chain(&names[..100]).for_each(|name| users.add(name));
             union.add(&Users::from_bytes(&users.to_bytes()).unwrap());
         }
-        union.estimate()
+        let users = union.to_users();
+        assert_eq!(Users::from_bytes(&users.to_bytes()).unwrap().estimate(), users.estimate());
+        users.estimate()
     };
     let whole = union(1);
     #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
     let off = (whole as f64 / 50_000.0 - 1.0).abs();
     assert!(off <= Users::ERROR, "{whole}");
     assert_eq!([union(2), union(7), union(100)], [whole; 3]);
+    let mut alone = Users::new();
+    names.iter().for_each(|name| alone.add(name));
+    assert_eq!([alone.estimate(), Users::from_bytes(&alone.to_bytes()).unwrap().estimate(), alone.united().estimate()], [whole; 3]);
 }
