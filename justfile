@@ -78,7 +78,7 @@ build: claim
 
 # All tests, against real NATS and S3 servers; CI runs this
 [group('develop')]
-test: tools static claim
+test: tools readers static claim
     cargo test --locked --workspace
 
 # Break everything while events flow, then prove that none is lost or doubled: just chaos 7 5 (seed, minutes; 0 for a short run)
@@ -146,3 +146,8 @@ claim:
 [group('develop')]
 tools:
     @./justw tools
+
+# Install the other readers of the table, of config/readers.txt, into .tools/readers
+[group('develop')]
+readers:
+    @./justw readers
