@@ -19,7 +19,7 @@ mod numbers;
 mod polars;
 
 /// Commits and merges all the time. What was replaced stays, until the test asks for its end.
-const BUSY: [&str; 4] = ["pipeline.max_idle=20ms", "pipeline.max_age=100ms", "maintenance.interval=50ms", "maintenance.grace=0s"];
+const BUSY: [&str; 4] = ["pipeline.max_idle=20ms", "pipeline.max_age=100ms", "maintenance.interval=200ms", "maintenance.grace=0s"];
 /// Everything that was replaced a moment ago may go.
 const HASTY: [&str; 4] = ["--set", "maintenance.keep=2s", "--set", "query.timeout=1s"];
 const ROUNDS: usize = 5;

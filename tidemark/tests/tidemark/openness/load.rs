@@ -12,7 +12,7 @@ pub(super) struct Load(Option<Child>);
 impl Load {
     pub(super) fn start(url: &str) -> Self {
         let mut command =
-            tidemark(&["load", "--json", "--check", "--url", url, "--connections", "4", "--rate", "40 for 1h", "--batch", "25"]);
+            tidemark(&["load", "--json", "--check", "--url", url, "--connections", "4", "--rate", "5 for 1h", "--batch", "100"]);
         Self(Some(command.stdout(Stdio::piped()).spawn().unwrap()))
     }
 
