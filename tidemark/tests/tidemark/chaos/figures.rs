@@ -18,11 +18,12 @@ use super::{
 };
 
 const EVERY: Duration = Duration::from_secs(20);
-/// What the log may have: the versions of `maintenance.keep` and of the quarter of it until the next look, at four in a second, and
-/// those since the last checkpoint but one.
-const MOST_LOG_FILES: u64 = 75 * 4 + 2 * 50 + 10;
-/// What a day may have before its files are merged, for each of the four days of a run's events, and twice that while a merge runs.
-const MOST_FILES: u64 = 4 * 2 * 24;
+/// What the log may have: at four in a second the versions of `maintenance.keep`, and of a round of maintenance that takes as long on a
+/// busy machine, and those since the last checkpoint but one. Ten minutes without maintenance make more.
+const MOST_LOG_FILES: u64 = (60 + 60) * 4 + 2 * 50;
+/// What the table may have: 24 files of each of the four days of a run's events before they are merged, and four times that on a machine
+/// that leaves maintenance little, as it runs after all others. Ten minutes without merges make thousands.
+const MOST_FILES: u64 = 4 * 4 * 24;
 
 /// All of them, in order; none of a run with faults.
 #[derive(Debug, Default)]
