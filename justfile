@@ -78,7 +78,7 @@ build: claim
 
 # All tests, against real NATS and S3 servers; CI runs this
 [group('develop')]
-test: tools static claim
+test: tools readers static claim
     cargo test --locked --workspace
 
 # Break everything while events flow, then prove that none is lost or doubled: just chaos 7 5 (seed, minutes; 0 for a short run)
@@ -88,6 +88,14 @@ chaos seed="" minutes="1": tools claim
     cargo build --locked --workspace --bins
     TIDEMARK_CHAOS_SEED="$1" TIDEMARK_CHAOS_MINUTES="$2" cargo test --locked --workspace --test tidemark -- \
         --exact --ignored --nocapture chaos::a_long_run_tells_one_story_whatever_breaks
+
+# Commits, merges, deletions and questions together, nothing broken: all exact, nothing grows; figures: just soak s3 10 5000 (folder or s3, minutes, events a second)
+[group('develop')]
+[no-exit-message]
+soak store="folder" minutes="10" rate="5000": tools claim
+    cargo build --locked --workspace --bins
+    TIDEMARK_SOAK_STORE="$1" TIDEMARK_SOAK_MINUTES="$2" TIDEMARK_SOAK_RATE="$3" cargo test --locked --workspace --test tidemark -- \
+        --exact --ignored --nocapture chaos::commits_merges_deletions_and_questions_together_stay_exact
 
 # Thousands of right and wrong requests, made from the served OpenAPI document: just schemathesis --seed 1 --max-examples 100
 [group('develop')]
@@ -122,6 +130,13 @@ bench-metrics *options: tools claim
     [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0; }
     .tools/bench/bin/python scripts/bench-metrics.py "$CARGO_TARGET_DIR/release" "$@"
 
+# What ten thousand small commits cost those who ask: cold start, questions, memory; release build, 12 minutes
+[group('develop')]
+[no-exit-message]
+bench-commits *options: tools claim
+    cargo build --locked --release --workspace --bins
+    python3 -B scripts/bench/commits.py "$CARGO_TARGET_DIR/release" "$@"
+
 # A power cut of the journal's disk, and a full one: on loop-mounted images, so as root on Linux
 [group('develop')]
 [no-exit-message]
@@ -150,3 +165,8 @@ claim:
 [group('develop')]
 tools:
     @./justw tools
+
+# Install the other readers of the table, of config/readers.txt, into .tools/readers
+[group('develop')]
+readers:
+    @./justw readers

@@ -43,6 +43,9 @@ class Stack(contextlib.ExitStack):
     def start_again(self, name):
         return self.start(name, self.commands[name])
 
+    def end(self, name):
+        end(self.processes.pop(name))
+
     def nats(self, sync="always"):
         """A server with an empty store. `sync`: always, as config/nats.conf has it, or default, which is every two minutes."""
         with open(NATS_CONFIG) as file:
@@ -68,8 +71,16 @@ class Stack(contextlib.ExitStack):
         for setting in [*common, *ports, *settings]:
             command += ["--set", setting]
         self.start(name, command)
+        self.settings = [*common, *settings]
         until(name, lambda: get(f"http://127.0.0.1:{admin}/readyz"))
         return f"http://127.0.0.1:{public}", f"http://127.0.0.1:{admin}"
+
+    def tidemark(self, *arguments):
+        """What a command prints that has the settings of the last role."""
+        command = [f"{self.binaries}/tidemark", *arguments]
+        for setting in self.settings:
+            command += ["--set", setting]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def serve(self, *settings):
         return self.role("serve", True, *settings)
@@ -135,14 +146,14 @@ def connected(port):
     return True
 
 
-def until(what, condition, patience=60):
-    """Asks every 20 ms until there is something; errors of the network count as not yet."""
+def until(what, condition, patience=60, pause=0.02):
+    """Asks until there is something; errors of the network count as not yet."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, urllib.error.URLError):
             if condition():
                 return
-        time.sleep(0.02)
+        time.sleep(pause)
     raise SystemExit(f"waited {patience} s for {what}")
 
 

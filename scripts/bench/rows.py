@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import uuid
 from datetime import datetime
 
 from loads import MICROSECONDS, Cpu, finished, load, start
@@ -17,6 +19,10 @@ from report import PLOTS
 
 MEGABYTE = 1e6
 BULK = 1000
+# Of the table whose size is measured: more than maintenance leaves alone in an hour that is not over, and no more than it merges at once.
+COMMITS = 50
+# 2026-11-19.
+HOSTILE_DAY_US = 1_795_046_400_000_000
 PROBE_PAUSE = 0.05
 
 
@@ -314,26 +320,65 @@ class Peak:
 
 
 def stored_size(options):
-    """Parquet as it was committed, before any compaction, of events that differ from each other."""
+    """Parquet as it was committed and after compaction, of events that differ from each other; each in the table's newest version."""
     rows = []
-    for ids, target in [("none", 45), ("uuid", 62)]:
-        sizes = []
-        for number in range(min(options.rounds, 2)):
-            with Stack(options) as stack:
-                stack.nats()
-                url, admin = stack.serve()
-                requests = max(options.variety // BULK, 8)
-                arguments = ["--check", "--batch", BULK, "--variety", requests * BULK, "--requests", requests, "--ids", ids, "--seed", number + 1]
-                report = load(options, url, "max for 1h", 8, arguments)
-                stack.wait_committed(admin)
-                sizes.append(parquet_bytes(f"{stack.folder}/lake/events") / report["acknowledged_events"])
-        rows.append(Row(f"stored size before compaction, event_id: {ids}", f"<= {target} B", "bytes/event", sizes, met=at_most(target)))
+    kinds = [("event_id: none", (45, 30), send("none")), ("event_id: uuid", (62, 47), send("uuid")), ("hostile", (None, None), send_hostile)]
+    for kind, targets, sending in kinds:
+        runs = [stored(options, sending, number + 1) for number in range(min(options.rounds, 2))]
+        for when, target in zip(("before", "after"), targets):
+            sizes = [run[when]["bytes_per_row"] for run in runs]
+            files = {"files": [run[when]["files"] for run in runs], "rows_of_a_file": [run[when]["rows"] / run[when]["files"] for run in runs]}
+            what, met = f"stored size {when} compaction, {kind}", at_most(target) if target else None
+            rows.append(Row(what, f"<= {target} B" if target else "", "bytes/event", sizes, met=met, details=files))
     return rows
 
 
-def parquet_bytes(folder):
-    files = (os.path.join(path, name) for path, _, names in os.walk(folder) for name in names if name.endswith(".parquet"))
-    return sum(os.path.getsize(file) for file in files)
+def stored(options, sending, seed):
+    """The numbers of the table before compaction and after. Each commit has the rows that come in 30 s at some hundred events a second."""
+    with Stack(options) as stack:
+        stack.nats()
+        url, admin = stack.serve(f"pipeline.max_rows={options.variety // COMMITS}", "maintenance.enabled=false", "maintenance.grace=0s")
+        sending(options, url, seed)
+        stack.wait_committed(admin)
+        before = json.loads(stack.tidemark("table", "status", "--json"))["events"]
+        stack.tidemark("table", "compact")
+        after = json.loads(stack.tidemark("table", "status", "--json"))["events"]
+        if after["files"] != after["partitions"]:
+            raise SystemExit(f"{after['files']} files of {after['partitions']} days were not compacted to the end, so there is no result")
+        return {"before": before, "after": after}
+
+
+def send(ids):
+    def sending(options, url, seed):
+        requests = max(options.variety // BULK, 8)
+        arguments = ["--check", "--batch", BULK, "--variety", requests * BULK, "--requests", requests, "--ids", ids, "--seed", seed]
+        load(options, url, "max for 1h", 8, arguments)
+
+    return sending
+
+
+def send_hostile(options, url, seed):
+    """Random ids, and in the metadata 24 random bytes and a price: 42 bytes of each event that nothing can make smaller."""
+    chance = random.Random(seed)
+    command = [f"{options.binaries}/tidemark", "import", "--url", url, "-"]
+    importing = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for _ in range(options.variety):
+        importing.stdin.write(json.dumps(hostile(chance)) + "\n")
+    _, said = importing.communicate()
+    if importing.returncode != 0:
+        raise SystemExit(f"the import has failed, so there is no result: {said.strip()}")
+
+
+def hostile(chance):
+    return {
+        "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+        "event_name": f"event_{min(int(chance.paretovariate(1)), 20)}",
+        "user_id": f"user_{min(int(chance.paretovariate(0.5)), 1_000_000)}",
+        "channel": chance.choice(["web", "mobile_app", "api", "email", "partner"]),
+        "path": f"/products/{min(int(chance.paretovariate(1)), 1_000)}",
+        "timestamp": HOSTILE_DAY_US + chance.randrange(86_400_000_000),
+        "metadata": {"session": f"{chance.getrandbits(128):032x}", "trace": f"{chance.getrandbits(64):016x}", "price": chance.randrange(100_000) / 100},
+    }
 
 
 def began(report):

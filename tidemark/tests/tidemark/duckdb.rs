@@ -13,10 +13,15 @@ pub(crate) fn ask(location: &str, s3: Option<&S3Server>, statement: &str) -> Str
 
 /// The whole answer in CSV without a header, over the `table` at `location`.
 pub(crate) fn rows(location: &str, table: &str, s3: Option<&S3Server>, statement: &str) -> String {
+    rows_of(&format!("delta_scan('{location}')"), table, s3, statement)
+}
+
+/// The same, over what DuckDB finds by `source`, which is called `table`.
+pub(crate) fn rows_of(source: &str, table: &str, s3: Option<&S3Server>, statement: &str) -> String {
     let extension = |name: &str| format!("LOAD '{}';", tool(&format!("{name}.duckdb_extension")).canonicalize().unwrap().display());
     let secret = s3.map(secret).unwrap_or_default();
     let script = format!(
-        "SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'; {} {} {secret} CREATE VIEW {table} AS SELECT * FROM delta_scan('{location}'); {statement};",
+        "SET autoinstall_known_extensions = false; SET TimeZone = 'UTC'; {} {} {secret} CREATE VIEW {table} AS SELECT * FROM {source}; {statement};",
         extension("delta"),
         extension("httpfs")
     );

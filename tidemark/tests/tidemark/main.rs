@@ -22,6 +22,7 @@ mod load;
 mod maintenance;
 mod messages;
 mod openapi;
+mod openness;
 mod oracle;
 mod process;
 mod repeats;

@@ -169,9 +169,13 @@ impl Tidemark {
 
     /// The first column of the first row of a question.
     pub(crate) fn sql(&self, statement: &str) -> String {
-        let output = tidemark(&["sql", "--url", &self.url, "--format", "csv", statement]).output().unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout).lines().nth(1).unwrap().to_owned()
+        self.rows(statement).lines().next().unwrap().to_owned()
+    }
+
+    /// The whole answer to a question, in CSV without a header.
+    pub(crate) fn rows(&self, statement: &str) -> String {
+        let answer = good(&tidemark(&["sql", "--url", &self.url, "--format", "csv", statement]).output().unwrap());
+        answer.split_once('\n').unwrap().1.to_owned()
     }
 
     async fn ready(&mut self) {

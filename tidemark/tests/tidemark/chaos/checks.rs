@@ -57,8 +57,12 @@ pub(crate) enum Rule {
     Verify,
     /// A process ended by itself after it had been ready.
     Ended,
-    /// A fault that was wanted did not happen.
+    /// A fault that was wanted did not happen, or no merge, or no deletion.
     NoFault,
+    /// A question failed although nothing was broken.
+    Unanswered,
+    /// Something grows that maintenance must keep small, or maintenance failed.
+    Grown,
 }
 
 impl fmt::Display for Violation {

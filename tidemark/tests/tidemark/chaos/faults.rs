@@ -59,7 +59,8 @@ impl<'a> Troublemaker<'a> {
     /// All decks side by side, until each was played and the time is over.
     pub(crate) async fn run(&self) -> Vec<Happened> {
         let decks = (0..self.plan.decks.len()).map(|deck| self.play(deck));
-        futures::future::join_all(decks).await.into_iter().flatten().collect()
+        let (happened, ()) = futures::join!(futures::future::join_all(decks), pause(self.plan.length));
+        happened.into_iter().flatten().collect()
     }
 
     async fn play(&self, deck: usize) -> Vec<Happened> {

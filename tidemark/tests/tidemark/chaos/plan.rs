@@ -152,6 +152,17 @@ impl Plan {
         Self { length, decks, ..Self::new(seed, setting, Duration::from_secs(12)) }
     }
 
+    /// Nothing breaks for so long: commits, merges, deletions and questions meet only each other.
+    pub(crate) fn calm(seed: u64, is_on_s3: bool, length: Duration, events_per_second: u32) -> Self {
+        let setting = Setting { is_on_s3, is_together: false, shards: 1 };
+        Self { length, events_per_second, ..Self::new(seed, setting, Duration::ZERO) }
+    }
+
+    /// Whether nothing is to break.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.decks.is_empty()
+    }
+
     fn new(seed: u64, setting: Setting, longest: Duration) -> Self {
         Self { seed, length: Duration::ZERO, setting, events_per_second: 5000, longest, is_timed: false, decks: Vec::new() }
     }

@@ -153,6 +153,13 @@ impl Role {
         started.elapsed()
     }
 
+    /// The memory that it has, as the system counts it.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// Everything it has said.
     pub(crate) fn log(&self) -> String {
         text(&std::fs::read(self.folder.join(self.name).with_extension("log")).unwrap_or_default())

@@ -20,6 +20,7 @@ use testkit::{pause, until};
 use super::{
     checks::{self, Rule, Violation},
     faults::{Happened, Troublemaker, orphans, tidemarks},
+    figures::{Figures, Latencies},
     fleet::{Fleet, START_DEADLINE},
     journal::Journal,
     ledger::{Book, Counts, Ledger},
@@ -49,16 +50,25 @@ pub(crate) async fn run(plan: &Plan) {
     let fleet = Fleet::start(plan.setting).await;
     let path = fleet.folder.path().join("ledger");
     let ledger = Ledger::create(&path);
-    let (happened, drained_in, sightings) = live(plan, &fleet, &ledger).await;
+    let lived = live(plan, &fleet, &ledger).await;
     ledger.flush();
-    let violations = judge(plan, &fleet, &path, (&happened, &sightings)).await;
-    let report = Report { counts: ledger.counts(), happened, drained_in, sightings, violations };
+    let violations = judge(plan, &fleet, &path, &lived).await;
+    let report = Report { counts: ledger.counts(), lived, violations };
     println!("{report}");
     assert!(report.violations.is_empty(), "seed {}: {} rules are broken", plan.seed, report.violations.len());
 }
 
+/// What was seen while it ran.
+struct Lived {
+    happened: Vec<Happened>,
+    /// From the end of the last fault until the table had everything.
+    drained_in: Duration,
+    sightings: Sightings,
+    figures: Figures,
+}
+
 /// Everything that happens side by side.
-async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Duration, Sightings) {
+async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> Lived {
     let calm_answers = Cell::new(0);
     let (is_calm, is_sent, is_finished, is_over) = (Cell::new(true), Cell::new(false), Cell::new(false), Cell::new(false));
     let requests = Requests::new(plan.seed, Clock::system().now().timestamp_millis(), plan.events_per_second);
@@ -67,7 +77,7 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Du
     let watcher = Watcher { client: &fleet.client, url: &fleet.query_url, ledger };
     let story = async {
         pause(CALM).await;
-        is_calm.set(false);
+        is_calm.set(plan.is_calm());
         let happened = Troublemaker::new(fleet, plan, ledger).run().await;
         fleet.heal();
         let healed = Instant::now();
@@ -94,9 +104,10 @@ async fn live(plan: &Plan, fleet: &Fleet, ledger: &Ledger) -> (Vec<Happened>, Du
             pause(Duration::from_millis(200)).await;
         }
     };
-    let ((happened, drained_in), (), sightings, ()) =
-        join!(story, sending, watcher.run(|| is_calm.get(), || is_over.get(), &calm_answers), tending);
-    (happened, drained_in, sightings)
+    let figures = Figures::of(plan, fleet, ledger, || is_over.get());
+    let ((happened, drained_in), (), sightings, (), figures) =
+        join!(story, sending, watcher.run(|| is_calm.get(), || is_over.get(), &calm_answers), tending, figures);
+    Lived { happened, drained_in, sightings, figures }
 }
 
 /// Waits until every role is ready and the table has everything that the journal has.
@@ -112,7 +123,8 @@ async fn drained(fleet: &Fleet, shards: u16) {
     until("the pipeline to commit everything", DRAIN_DEADLINE, async || (tidemarks(fleet, shards).await == last).then_some(())).await;
 }
 
-async fn judge(plan: &Plan, fleet: &Fleet, ledger: &Path, (happened, sightings): (&[Happened], &Sightings)) -> Vec<Violation> {
+async fn judge(plan: &Plan, fleet: &Fleet, ledger: &Path, lived: &Lived) -> Vec<Violation> {
+    let Lived { happened, sightings, figures, .. } = lived;
     let started = Instant::now();
     let book = Book::read(&std::fs::read_to_string(ledger).unwrap());
     let journal = Journal::read(&fleet.settings()).await;
@@ -128,6 +140,9 @@ async fn judge(plan: &Plan, fleet: &Fleet, ledger: &Path, (happened, sightings):
     violations.extend(Violation::of(Rule::Verify, refused_by_verify(fleet, &journal, &by_duckdb)));
     violations.extend(Violation::of(Rule::Unsteady, &sightings.complaints));
     violations.extend(Violation::of(Rule::NoFault, happened.iter().filter(|happened| happened.evidence.is_err())));
+    let unanswered = (plan.is_calm() && sightings.unanswered > 0).then(|| format!("{} questions", sightings.unanswered));
+    violations.extend(Violation::of(Rule::Unanswered, unanswered));
+    violations.extend(figures.judge());
     let orphans = orphans(fleet).await;
     let no_orphan = (plan.leaves_orphans() && orphans == 0).then_some("the pipeline died between files and commit and left no orphan");
     violations.extend(Violation::of(Rule::NoFault, no_orphan));
@@ -171,10 +186,7 @@ async fn by_sql(fleet: &Fleet) -> Tables {
 /// What a run tells its reader.
 struct Report {
     counts: Counts,
-    happened: Vec<Happened>,
-    /// From the end of the last fault until the table had everything.
-    drained_in: Duration,
-    sightings: Sightings,
+    lived: Lived,
     violations: Vec<Violation>,
 }
 
@@ -185,14 +197,17 @@ impl std::fmt::Display for Report {
             f,
             "load: {events} different events, {tries} tries, {acknowledged} requests with {acknowledged_events} events acknowledged"
         )?;
-        let Sightings { answers, fresh_answers, calm: (calm, fresh_calm), unanswered, .. } = &self.sightings;
+        let Lived { happened, drained_in, sightings, figures } = &self.lived;
+        let Sightings { answers, fresh_answers, calm: (calm, fresh_calm), unanswered, .. } = sightings;
         writeln!(
             f,
             "watcher: {answers} counts, {fresh_answers} of them fresh; {calm} in calm times, {fresh_calm} of them fresh; {unanswered} \
              questions without an answer"
         )?;
-        self.happened.iter().try_for_each(|happened| writeln!(f, "{happened}"))?;
-        writeln!(f, "drained in {:?}", self.drained_in)?;
+        sightings.took.iter().try_for_each(|(kind, took)| writeln!(f, "{kind} took {}", Latencies::of(took)))?;
+        happened.iter().try_for_each(|happened| writeln!(f, "{happened}"))?;
+        writeln!(f, "drained in {drained_in:?}")?;
+        write!(f, "{figures}")?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "BROKEN  {violation}"))?;
         write!(f, "{}", if self.violations.is_empty() { "green" } else { "RED" })
     }

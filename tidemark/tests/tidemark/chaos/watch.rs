@@ -7,7 +7,7 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -24,6 +24,19 @@ const LAST_WORD: Duration = Duration::from_secs(15);
 const MOST_WATCHED: usize = 60;
 /// Of so many questions one asks for single events.
 const ASK_FOR_EVENTS: u64 = 10;
+
+const EVENTS: &str = "events by id";
+const METRICS: &str = "counts of /metrics";
+const SQL: &str = "counts of SQL";
+
+/// What is asked when.
+fn kind(turn: u64) -> &'static str {
+    match turn {
+        _ if turn.is_multiple_of(ASK_FOR_EVENTS) => EVENTS,
+        _ if turn.is_multiple_of(2) => METRICS,
+        _ => SQL,
+    }
+}
 
 /// Shard -> sequence up to which an answer has everything.
 type AsOf = BTreeMap<u16, u64>;
@@ -48,6 +61,8 @@ pub(crate) struct Sightings {
     /// Answers while nothing was broken, and how many of them were fresh.
     pub(crate) calm: (u64, u64),
     pub(crate) unanswered: u64,
+    /// How long each question took, by its kind.
+    pub(crate) took: BTreeMap<&'static str, Vec<Duration>>,
     pub(crate) complaints: Vec<String>,
 }
 
@@ -115,10 +130,11 @@ impl Watcher<'_> {
                 break;
             }
             let (was_calm, answers, fresh) = (is_calm(), sightings.answers, sightings.fresh_answers);
-            let (answered, ()) = futures::join!(self.ask(turn, &mut sightings), pause(EVERY));
-            if answered.is_none() {
-                sightings.unanswered += 1;
-            }
+            let asked = Instant::now();
+            let timed = async { (self.ask(turn, &mut sightings).await.is_some(), asked.elapsed()) };
+            let ((is_answered, took), ()) = futures::join!(timed, pause(EVERY));
+            sightings.unanswered += u64::from(!is_answered);
+            sightings.took.entry(kind(turn)).or_default().push(took);
             if was_calm && is_calm() {
                 sightings.calm.0 += sightings.answers - answers;
                 sightings.calm.1 += sightings.fresh_answers - fresh;
@@ -144,9 +160,9 @@ impl Watcher<'_> {
     }
 
     async fn ask(&self, turn: u64, sightings: &mut Sightings) -> Option<()> {
-        match turn {
-            _ if turn.is_multiple_of(ASK_FOR_EVENTS) => self.look_for_events(sightings).await,
-            _ if turn.is_multiple_of(2) => self.count_by_metrics(sightings).await,
+        match kind(turn) {
+            EVENTS => self.look_for_events(sightings).await,
+            METRICS => self.count_by_metrics(sightings).await,
             _ => self.count_by_sql(sightings).await,
         }
     }
@@ -169,7 +185,7 @@ impl Watcher<'_> {
     }
 
     async fn look_for_events(&self, sightings: &mut Sightings) -> Option<()> {
-        let candidate = self.ledger.latest_acknowledged()?;
+        let Some(candidate) = self.ledger.latest_acknowledged() else { return Some(()) };
         let ids: Vec<String> = sightings.events.keys().chain([&candidate]).map(|key| format!("'{key}'")).collect();
         let (as_of, _, lines) = self.sql(&format!("SELECT event_id FROM events WHERE event_id IN ({})", ids.join(","))).await?;
         let found = lines.lines().skip(1).map(|id| id.parse().ok()).collect::<Option<HashSet<EventKey>>>()?;
