@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+mod audit;
 mod cli;
 mod client;
 mod config;
