@@ -25,6 +25,7 @@ mod openapi;
 mod oracle;
 mod process;
 mod repeats;
+mod replay;
 mod shell;
 mod store_away;
 mod table_status;
