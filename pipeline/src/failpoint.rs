@@ -1,10 +1,10 @@
-//! Points of a commit or a merge at which a test ends or stops this process, to see what a crash exactly there leaves behind.
+//! Points of a commit, a merge or a rebuild at which a test ends or stops this process, to see what a crash exactly there leaves behind.
 //!
 //! `TIDEMARK_FAILPOINT=events-written:2` ends it by SIGABRT when it comes to that point for the second time, and
 //! `TIDEMARK_FAILPOINT=events-written:2:stop` stops it by SIGSTOP until somebody sends SIGCONT. Only builds with debug assertions have
 //! this: in a release build the points are empty and nothing knows the variable.
 
-/// A point of a commit or a merge, in the order in which rows meet them.
+/// A point of a commit, a merge or a rebuild, in the order in which rows meet them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failpoint {
     /// Nothing of the batch is in the store.
@@ -23,6 +23,10 @@ pub(crate) enum Failpoint {
     MergeWritten,
     /// The merge is committed.
     MergeCommitted,
+    /// Files with lost rows are there, the commit that brings them back is not.
+    RebuildWritten,
+    /// Some lost rows are there again.
+    RebuildCommitted,
 }
 
 impl Failpoint {
@@ -85,6 +89,8 @@ mod armed {
             Failpoint::BeforeRelease => "before-release",
             Failpoint::MergeWritten => "merge-written",
             Failpoint::MergeCommitted => "merge-committed",
+            Failpoint::RebuildWritten => "rebuild-written",
+            Failpoint::RebuildCommitted => "rebuild-committed",
         }
     }
 

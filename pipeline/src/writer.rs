@@ -38,6 +38,7 @@ mod lag;
 mod measures;
 mod open_batch;
 mod origin;
+mod rebuild;
 mod retention;
 mod rows;
 mod runs;
@@ -52,6 +53,7 @@ pub use dedup::{Index, Minute};
 pub use gap::{ADOPTED_CODE, GAP_CODE, Gap};
 pub use items::{Item, Items};
 pub use origin::{AnotherJournal, Error as OriginError, confirm};
+pub use rebuild::{GivingWay, RebuildError, Rebuilder, Rebuilt};
 pub use rows::Identified;
 pub use tail::{Board, ROUTES};
 

@@ -48,6 +48,7 @@ mod statements;
 mod stats;
 mod suggest;
 
+pub use params::parse_instant;
 pub use pipelines::Pipelines;
 
 use crate::{

@@ -112,7 +112,9 @@ fn unknown(name: &str, known: &[&str]) -> BadParameter {
     BadParameter::new(name, format!("is no parameter of this route; {hint}it has {}", one_of(known).replace(" or ", " and ")))
 }
 
-fn parse_instant(text: &str) -> Option<Timestamp> {
+/// An instant as people and parameters tell it: seconds, milliseconds or microseconds since 1970 by magnitude, or RFC 3339 text.
+#[must_use]
+pub fn parse_instant(text: &str) -> Option<Timestamp> {
     let us = if let Ok(number) = text.parse::<i64>() {
         number.checked_mul(unit_us(number.unsigned_abs() as f64)?)?
     } else if let Ok(number) = text.parse::<f64>() {

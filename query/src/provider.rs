@@ -35,6 +35,9 @@ use table::{DataFile, Snapshot};
 
 use crate::{footers::WholeFooters, pruning::may_match};
 
+/// Columns whose texts are long, and mostly different.
+const FREE_TEXT: [&str; 2] = ["metadata", "message"];
+
 /// Under which name the store of the tables is registered with DataFusion.
 pub(crate) fn store_url() -> ObjectStoreUrl {
     ObjectStoreUrl::parse("tidemark://tables").expect("a scheme and a host are a URL")
@@ -194,10 +197,13 @@ impl TableProvider for WithTail {
     }
 }
 
-/// The same columns with texts as views, which are decoded, filtered, compared and put into groups without being copied.
+/// The same columns with texts as views, which are decoded, filtered, compared and put into groups without being copied. Free texts are
+/// copied, as a few of them would hold the memory of all that they were read with.
 fn with_views(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        DataType::Utf8 if !FREE_TEXT.contains(&field.name().as_str()) => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+        }
         _ => Arc::clone(field),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))

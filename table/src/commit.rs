@@ -50,6 +50,10 @@ pub enum CommitError {
         /// The tidemark in the table.
         found: Sequence,
     },
+    /// Lost rows came back since the snapshot on which the commit was built, and some of its rows may repeat them. Start again from the
+    /// table.
+    #[error("rows that were lost came back to the table, and what repeats them must be judged again")]
+    Rebuilt,
     /// The tidemark is still the old one. The same commit may be tried again.
     #[error("the commit did not happen")]
     NotCommitted {
@@ -67,7 +71,8 @@ pub enum CommitError {
 impl Table {
     /// Adds files and moves the shard's tidemark from that of `base` to the new one; the result is the version that does so.
     ///
-    /// The same commit may be tried again with the same `base` until the answer is `Ok` or [`CommitError::Fenced`]: it happens once.
+    /// The same commit may be tried again with the same `base` until the answer is `Ok`, [`CommitError::Fenced`] or
+    /// [`CommitError::Rebuilt`]: it happens once.
     ///
     /// # Errors
     /// See [`CommitError`]. The files stay in any case.
@@ -87,13 +92,15 @@ struct Attempt<'a> {
     author: Author,
     files: Vec<DataFile>,
     origin: Option<Origin>,
+    /// Those that the writer knows.
+    rebuilds: i64,
 }
 
 impl<'a> Attempt<'a> {
     fn new(table: &'a Table, base: &Snapshot, commit: NewCommit) -> Self {
         let NewCommit { shard, files, tidemark, origin } = commit;
         let author = Author { writer: table.writer(), shard, from: base.tidemark(shard), to: tidemark };
-        Self { table, author, files, origin }
+        Self { table, author, files, origin, rebuilds: base.rebuilds() }
     }
 
     async fn run(&self, mut base: Snapshot) -> Result<Snapshot, CommitError> {
@@ -107,6 +114,7 @@ impl<'a> Attempt<'a> {
             match newest.tidemark(self.author.shard) {
                 // Nothing happened at all; or others committed: build on theirs.
                 found if found == self.author.from && newest.version() == base.version() => return Err(self.not_committed(failure)),
+                found if found == self.author.from && newest.rebuilds() != self.rebuilds => return Err(CommitError::Rebuilt),
                 found if found == self.author.from => base = newest,
                 found if found == self.author.to && self.is_mine(&base, &newest).await? => return Ok(newest),
                 found => return Err(self.fenced(found)),

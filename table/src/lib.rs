@@ -3,7 +3,7 @@
 //! [`Store`] opens (and probes) the object store; [`Table`] is one Delta table in it. [`Table::write`] turns sorted rows into a
 //! [`DataFile`]; [`Table::commit`] adds files and moves a shard's tidemark in one atomic Delta commit, under compare-and-set
 //! (INVARIANTS I2, I3); [`Table::snapshot`] pins one version with its files and tidemarks (I7). A [`Policy`] and [`Table::merge`]
-//! keep the files few.
+//! keep the files few; [`Table::rebuild`] brings lost rows back.
 //!
 //! The Delta log is read and written by `deltalake-core` without DataFusion, on an object store of our own: `object_store` does not
 //! fsync a local file, and a commit must be on disk before the journal may forget its rows (I5).
@@ -18,8 +18,10 @@ mod log_folder;
 mod maintenance;
 mod merge;
 mod origin;
+mod places;
 mod probe;
 mod protocol;
+mod rebuild;
 mod replace;
 mod scan;
 mod snapshot;
@@ -39,6 +41,7 @@ pub use log_folder::LogFolder;
 pub use maintenance::Policy;
 pub use merge::Keep;
 pub use origin::{Fingerprint, Origin};
+pub use places::{positions, without};
 pub use protocol::Protocol;
 pub use replace::Change;
 pub use scan::{Scan, Summary, Texts};

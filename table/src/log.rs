@@ -1,7 +1,8 @@
 //! The Delta log of one table: versions, commits, checkpoints and the tidemarks in them.
 //!
 //! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Beside it stand the fingerprints of its [`Origin`], and
-//! `tidemark/dropped_before`, the first day that retention left. Of the actions of an app id the newest holds.
+//! `tidemark/dropped_before`, the first day that retention left, and `tidemark/rebuilds`, which counts the commits that brought lost
+//! rows back. Of the actions of an app id the newest holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,12 +44,15 @@ pub(crate) enum Mark {
     LastMessage(ShardId),
     /// All days before this one, counted from 1970, were taken out of the table.
     DroppedBefore,
+    /// How many commits have brought lost rows back.
+    Rebuilds,
 }
 
 const APP_ID: &str = "tidemark/";
 const STREAM: &str = "/stream";
 const LAST_MESSAGE: &str = "/last_message";
 const DROPPED_BEFORE: &str = "dropped_before";
+const REBUILDS: &str = "rebuilds";
 pub(crate) const LOG_FOLDER: &str = "_delta_log";
 const CHECKPOINT_SUFFIX: &str = ".checkpoint.parquet";
 /// Readers ignore folders that begin with `_`.
@@ -110,6 +114,7 @@ impl Mark {
             Self::Stream(shard) => format!("{shard}{STREAM}"),
             Self::LastMessage(shard) => format!("{shard}{LAST_MESSAGE}"),
             Self::DroppedBefore => DROPPED_BEFORE.to_owned(),
+            Self::Rebuilds => REBUILDS.to_owned(),
         };
         Transaction::new(format!("{APP_ID}{name}"), value)
     }
@@ -120,6 +125,8 @@ impl Mark {
         let shard = |text: &str| text.parse().ok().map(ShardId);
         if name == DROPPED_BEFORE {
             Some(Self::DroppedBefore)
+        } else if name == REBUILDS {
+            Some(Self::Rebuilds)
         } else if let Some(text) = name.strip_suffix(STREAM) {
             shard(text).map(Self::Stream)
         } else if let Some(text) = name.strip_suffix(LAST_MESSAGE) {

@@ -83,7 +83,7 @@ impl Table {
         change: Change,
         at: DateTime<Utc>,
     ) -> Result<Option<Snapshot>, Error> {
-        self.put_in_place(&Replacement { removed, added: added.into_iter().collect(), change, at }, &[]).await
+        self.put_in_place(&Replacement { removed, added: added.into_iter().collect(), change, at, missed: None }, &[]).await
     }
 
     /// Takes all days before `first` out of the table; the number of files and rows that go. Readers see it at once, the files are
@@ -98,9 +98,8 @@ impl Table {
         }
         let gone = (removed.len(), removed.iter().map(|file| file.rows).sum());
         let change = Change::Rows(format!("event_date < DATE '{first}'"));
-        let replaced = self
-            .put_in_place(&Replacement { removed, added: Vec::new(), change, at }, &[Mark::DroppedBefore.action(i64::from(first.0))])
-            .await?;
+        let replacement = Replacement { removed, added: Vec::new(), change, at, missed: None };
+        let replaced = self.put_in_place(&replacement, &[Mark::DroppedBefore.action(i64::from(first.0))]).await?;
         Ok(if replaced.is_some() { gone } else { (0, 0) })
     }
 

@@ -16,6 +16,8 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 
+use schemas::EventDate;
+
 use crate::{DataFile, Error, Snapshot, Table};
 
 /// So many commits of others may come in between.
@@ -32,6 +34,23 @@ pub(crate) struct Replacement {
     pub(crate) change: Change,
     /// The time now: the removed files are kept for some time after it.
     pub(crate) at: DateTime<Utc>,
+    /// For rows that come back: what was known when they were found missing.
+    pub(crate) missed: Option<Missed>,
+}
+
+/// What must still hold when lost rows are added, or they would be there twice, or where nothing should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// Nobody else brought rows back meanwhile.
+    pub(crate) rebuilds: i64,
+    /// No further days were given up.
+    pub(crate) dropped_before: Option<EventDate>,
+}
+
+impl Missed {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self { rebuilds: snapshot.rebuilds(), dropped_before: snapshot.dropped_before() }
+    }
 }
 
 /// What a replacement does to the rows.
@@ -63,8 +82,8 @@ impl Replacement {
         let all = |some: &[DataFile]| some.iter().all(|file| files.contains(&*file.path));
         match (all(&self.removed), all(&self.added) && !self.added.is_empty()) {
             (_, true) => Standing::Done,
-            (true, false) => Standing::Open,
-            (false, false) => Standing::Gone,
+            (true, false) if self.missed.as_ref().is_none_or(|missed| *missed == Missed::of(version)) => Standing::Open,
+            (_, false) => Standing::Gone,
         }
     }
 }
@@ -73,13 +92,13 @@ impl Replacement {
 enum Standing {
     Open,
     Done,
-    /// Some removed file is not there any more.
+    /// Some removed file is not there any more, or what was missing may not be missing now.
     Gone,
 }
 
 impl Table {
-    /// Replaces files, and sets marks of the table beside; `None` when one of the removed files is no longer in the table, and nothing
-    /// was changed. Files are never deleted here.
+    /// Replaces files, and sets marks of the table beside; `None` when one of the removed files is no longer in the table, or rows that
+    /// come back may be there again, and nothing was changed. Files are never deleted here.
     ///
     /// # Errors
     /// When the table cannot be read, or nobody knows whether it happened. The same replacement may be tried again.

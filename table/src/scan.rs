@@ -83,6 +83,17 @@ impl Table {
         Ok(if younger.0.is_empty() { rows } else { rows.map(move |batch| younger.add_to(&batch?)).boxed() })
     }
 
+    /// Decodes every value of a data file, whatever its columns are, and keeps none.
+    ///
+    /// # Errors
+    /// When the store fails, or anything in the file cannot be read.
+    pub async fn read_through(&self, file: &DataFile) -> Result<(), Error> {
+        let builder = ParquetRecordBatchStreamBuilder::new(self.reader(file)).await?;
+        let mut rows = builder.with_batch_size(BATCH_ROWS).build()?;
+        while rows.try_next().await?.is_some() {}
+        Ok(())
+    }
+
     /// What a data file says about its rows; `None` when it says nothing.
     ///
     /// # Errors

@@ -59,6 +59,11 @@ impl Snapshot {
         self.0.marks.get(&Mark::DroppedBefore).and_then(|day| i32::try_from(*day).ok()).map(EventDate)
     }
 
+    /// How many commits have brought lost rows back.
+    pub(crate) fn rebuilds(&self) -> i64 {
+        self.0.marks.get(&Mark::Rebuilds).copied().unwrap_or_default()
+    }
+
     /// All files, ordered by path, so by date and then by the time they were written.
     #[must_use]
     pub fn files(&self) -> &[DataFile] {

@@ -5,8 +5,8 @@ use service::process::SettingArgs;
 
 use crate::{
     config::ConfigCommand, demo::DemoOptions, doctor::DoctorOptions, erase::EraseOptions, import::ImportOptions, journal::JournalCommand,
-    keys::KeysCommand, load::LoadOptions, metrics::MetricsOptions, quarantine::QuarantineCommand, sql::SqlOptions, table::TableCommand,
-    verify::VerifyOptions,
+    keys::KeysCommand, load::LoadOptions, metrics::MetricsOptions, quarantine::QuarantineCommand, replay::ReplayOptions, sql::SqlOptions,
+    table::TableCommand, verify::VerifyOptions,
 };
 
 /// Product and web analytics events: in over HTTP, durable in NATS JetStream, kept as Parquet in a Delta table, asked by metrics and SQL.
@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Prove that every accepted event is a row, a repeat of one, or in quarantine; exit code 1 if not.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyOptions),
+    /// Write again what the table has lost and the journal still has: rows that are gone, files that are missing or damaged.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayOptions),
     /// Look at every dependency and setting and say what to do; exit code 1 if something has to be done.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorOptions),
@@ -162,6 +165,18 @@ Examples:
   tidemark verify --json | jq '.shards[] | {shard, accepted, rows, duplicates, quarantined}'
 
 It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  tidemark replay --dry-run
+  tidemark replay
+  tidemark replay --from 0:1234 --to 0:5678
+  tidemark replay --from -2h --json
+
+It reads the journal at `nats.url` and the tables at `table.url`, with the settings of the server, which may run meanwhile or not. Rows that
+are there are not written again, and what was erased or given up stays away. The journal has what was committed in the last
+`journal.retention`. When a damaged file holds rows that are older, nothing is changed: put it back from a copy of the bucket, or say
+`--give-up-rows`. Run `tidemark verify` before and after.";
 
 const ERASE_EXAMPLES: &str = "\
 Examples:

@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use arrow::array::RecordBatch;
 use clap::Args;
 use futures::TryStreamExt;
 use pipeline::{connect::JournalConfig, maintenance};
@@ -24,7 +23,7 @@ use service::{
     clock::Clock,
     settings::{Interval, Settings},
 };
-use table::{Change, DataFile, ErasedRow, Keep, Scan, Snapshot, Store, Table};
+use table::{Change, DataFile, ErasedRow, Scan, Snapshot, Store, Table};
 
 use self::{places::Places, receipt::Receipt};
 use crate::output;
@@ -139,7 +138,7 @@ impl Eraser {
                     continue;
                 }
                 table.remember_erased(&rows).await?;
-                let into = table.merge_kept(std::slice::from_ref(&file), without(Arc::clone(&places))).await?;
+                let into = table.merge_kept(std::slice::from_ref(&file), table::without(Arc::clone(&places))).await?;
                 let kept = into.as_ref().map_or(0, |file| file.rows);
                 ensure!(kept + rows.len() as u64 == file.rows, "`{}` would lose other rows too; nothing was erased in it", file.path);
                 let change = Change::Rows(format!("erased: {condition}"));
@@ -164,7 +163,7 @@ impl Eraser {
         let mut batches = table.scan(file, &Scan { columns: &columns, ..Scan::default() }).await?;
         let mut rows = Vec::new();
         while let Some(batch) = batches.try_next().await? {
-            let hits = places::positions(&batch).enumerate().filter(|(_, position)| places.contains(position));
+            let hits = table::positions(&batch).enumerate().filter(|(_, position)| places.contains(position));
             let identity = |row| is_events.then(|| identity::of_row(&self.rule, &batch, row));
             rows.extend(hits.map(|(row, position)| ErasedRow { position, identity: identity(row) }));
         }
@@ -207,8 +206,4 @@ fn candidates(snapshot: &Snapshot, found: &Days) -> Vec<DataFile> {
         })
     };
     snapshot.files().iter().filter(may_hold).cloned().collect()
-}
-
-fn without(places: Arc<HashSet<Position>>) -> Keep {
-    Arc::new(move |rows: &RecordBatch, _| Ok(places::positions(rows).map(|position| Some(!places.contains(&position))).collect()))
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+mod audit;
 mod cli;
 mod client;
 mod config;
@@ -21,6 +22,7 @@ mod members;
 mod metrics;
 mod output;
 mod quarantine;
+mod replay;
 mod serve;
 mod sql;
 mod table;
@@ -42,6 +44,7 @@ async fn run(Cli { command, settings }: Cli) -> anyhow::Result<()> {
         Command::Metrics(options) => metrics::run(*options, &settings.load()?).await,
         Command::Erase(options) => erase::run(options, &settings.load()?).await,
         Command::Verify(options) => verify::run(options, &settings.load()?).await,
+        Command::Replay(options) => replay::run(options, &settings.load()?).await,
         Command::Table { command } => table::run(command, &settings.load()?).await,
         Command::Journal { command } => journal::run(command, &settings.load()?).await,
         Command::Quarantine { command } => quarantine::run(command, &settings.load()?).await,

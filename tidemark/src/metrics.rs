@@ -13,7 +13,7 @@ mod answer;
 mod bars;
 mod columns;
 mod report;
-mod when;
+pub(crate) mod when;
 
 /// The dimensions that are time.
 const TIMES: [&str; 5] = ["minute", "hour", "day", "week", "month"];

@@ -33,6 +33,15 @@ pub(super) enum Error {
         #[source]
         source: CommitError,
     },
+    /// Somebody brought lost rows back. What repeats them may be in the batch; start again from the table.
+    #[error("lost rows came back to `{table}`")]
+    Rebuilt {
+        /// The table.
+        table: String,
+        /// What was found.
+        #[source]
+        source: CommitError,
+    },
     /// A defect: rows that cannot be sorted or encoded.
     #[error("the rows after `{after}` up to `{last}` cannot be written")]
     Unwritable {
@@ -185,6 +194,7 @@ impl Committer {
                     return Ok(snapshot);
                 }
                 Err(source @ CommitError::Fenced { .. }) => return Err(Error::Fenced { table: table.name().to_owned(), source }),
+                Err(source @ CommitError::Rebuilt) => return Err(Error::Rebuilt { table: table.name().to_owned(), source }),
                 Err(error) => self.wait(&mut pause, &error).await,
             }
         }

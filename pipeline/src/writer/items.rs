@@ -2,10 +2,10 @@
 
 use arrow::{
     array::{AsArray, RecordBatch},
-    datatypes::{Date32Type, Int32Type},
+    datatypes::{Int32Type, TimestampMicrosecondType},
 };
 use journal::Delivery;
-use schemas::{EventDate, Identity, IdentityRule, Rules, tables::EVENT_DATE};
+use schemas::{EventDate, Identity, IdentityRule, Rules, Timestamp};
 
 use super::rows::Reader;
 
@@ -16,8 +16,16 @@ pub struct Item {
     pub index: u32,
     /// What makes it the same event as another; `None` when it is no event.
     pub identity: Option<Identity>,
+    /// The time of its row, in whose day it lies: that of the event, or of its arrival when it is none.
+    pub at: Timestamp,
+}
+
+impl Item {
     /// The day of its row.
-    pub date: EventDate,
+    #[must_use]
+    pub fn date(&self) -> EventDate {
+        EventDate::of(self.at)
+    }
 }
 
 /// Splits messages into items, by the same code that makes their rows.
@@ -37,11 +45,12 @@ impl Items {
         let rows = self.0.read(delivery);
         let mut items = Vec::new();
         if let Some(events) = &rows.events {
-            let places = indices(&events.rows).zip(dates(&events.rows));
-            items.extend(places.zip(&events.identities).map(|((index, date), id)| Item { index, identity: Some(*id), date }));
+            let places = indices(&events.rows).zip(times(&events.rows, "timestamp"));
+            items.extend(places.zip(&events.identities).map(|((index, at), id)| Item { index, identity: Some(*id), at }));
         }
         if let Some(quarantined) = &rows.quarantined {
-            items.extend(indices(quarantined).zip(dates(quarantined)).map(|(index, date)| Item { index, identity: None, date }));
+            let places = indices(quarantined).zip(times(quarantined, "received_at"));
+            items.extend(places.map(|(index, at)| Item { index, identity: None, at }));
         }
         items.sort_unstable_by_key(|item| item.index);
         items
@@ -53,7 +62,7 @@ fn indices(rows: &RecordBatch) -> impl Iterator<Item = u32> {
     column.values().iter().map(|index| u32::try_from(*index).expect("indices are counted from 0"))
 }
 
-fn dates(rows: &RecordBatch) -> impl Iterator<Item = EventDate> {
-    let column = rows.column_by_name(EVENT_DATE).expect("both tables have it").as_primitive::<Date32Type>();
-    column.values().iter().copied().map(EventDate)
+fn times(rows: &RecordBatch, column: &str) -> impl Iterator<Item = Timestamp> {
+    let column = rows.column_by_name(column).expect("each table has its time").as_primitive::<TimestampMicrosecondType>();
+    column.values().iter().copied().map(Timestamp)
 }

@@ -95,7 +95,8 @@ impl Error {
     fn remedy(&self) -> Remedy {
         match self {
             Self::Journal(error) => error.remedy(),
-            Self::Table(_) | Self::Overtaken { .. } | Self::Commit(committer::Error::Fenced { .. }) => Remedy::Retry,
+            Self::Table(_) | Self::Overtaken { .. } => Remedy::Retry,
+            Self::Commit(committer::Error::Fenced { .. } | committer::Error::Rebuilt { .. }) => Remedy::Retry,
             Self::Gap(_) | Self::AnotherJournal(_) | Self::Rows(_) | Self::Commit(committer::Error::Unwritable { .. }) => Remedy::Stop,
         }
     }

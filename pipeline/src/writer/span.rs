@@ -57,6 +57,7 @@ pub(super) fn end(span: &Span, committed: &Result<Base, Error>) {
 fn error_type(error: &Error) -> &'static str {
     match error {
         Error::Fenced { .. } => "fenced",
+        Error::Rebuilt { .. } => "rebuilt",
         Error::Unwritable { .. } => "unwritable",
     }
 }

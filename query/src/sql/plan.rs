@@ -68,8 +68,8 @@ fn in_plain_types(plan: LogicalPlan) -> datafusion::common::Result<LogicalPlan> 
         .map(|(table, field)| {
             let column = Expr::Column(Column::new(table.cloned(), field.name()));
             match field.data_type() {
-                json if *json == *JSON_UNION_DATA_TYPE => json_union_to_text(column).alias(field.name()),
-                DataType::Utf8View => cast(column, DataType::Utf8).alias(field.name()),
+                json if *json == *JSON_UNION_DATA_TYPE => json_union_to_text(column).alias_qualified(table.cloned(), field.name()),
+                DataType::Utf8View => cast(column, DataType::Utf8).alias_qualified(table.cloned(), field.name()),
                 _ => column,
             }
         })

@@ -7,6 +7,7 @@ mod faults;
 mod lake;
 mod maintenance;
 mod migration;
+mod rebuild;
 mod rows;
 mod rules;
 mod start;
@@ -66,5 +67,10 @@ on_both_stores! {
         an_old_file_that_was_replaced_a_moment_ago_is_no_garbage
         a_table_of_many_commits_opens_from_a_checkpoint_and_its_log_is_short
         a_damaged_newest_checkpoint_is_put_aside
+    }
+    rebuild {
+        rows_come_back_once_although_two_bring_them
+        a_day_that_was_given_up_meanwhile_does_not_come_back
+        a_writer_that_did_not_know_of_rows_that_came_back_is_told
     }
 }

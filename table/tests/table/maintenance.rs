@@ -20,7 +20,7 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Commits one message after the other, up to `last`.
-async fn commit(table: &Table, last: u64) -> Snapshot {
+pub(crate) async fn commit(table: &Table, last: u64) -> Snapshot {
     let mut snapshot = table.snapshot().await.unwrap();
     for sequence in snapshot.tidemark(SHARD).0 + 1..=last {
         snapshot = table.commit(&snapshot, new_commit(table, sequence).await).await.unwrap();

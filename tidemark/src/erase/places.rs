@@ -1,10 +1,6 @@
 //! Where the rows stand that a condition is true for, as the running query says.
 
 use anyhow::Context;
-use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::{Int32Type, Int64Type},
-};
 use http::header::CONTENT_TYPE;
 use reqwest::Client;
 use schemas::{EventDate, Position, Sequence, ShardId};
@@ -53,16 +49,4 @@ impl Places {
         }
         Ok(days)
     }
-}
-
-/// Where the rows of a batch stand.
-pub(super) fn positions(batch: &RecordBatch) -> impl Iterator<Item = Position> {
-    let column = |name: &str| batch.column_by_name(name).expect("every table of ours has it");
-    let (shards, indices) = (column("_shard").as_primitive::<Int32Type>(), column("_index").as_primitive::<Int32Type>());
-    let sequences = column("_sequence").as_primitive::<Int64Type>();
-    (0..batch.num_rows()).map(move |row| Position {
-        shard: ShardId(u16::try_from(shards.value(row)).expect("shards are u16")),
-        sequence: Sequence(sequences.value(row).unsigned_abs()),
-        index: Some(indices.value(row).unsigned_abs()),
-    })
 }

@@ -8,7 +8,7 @@ use service::settings::Interval;
 ///
 /// # Errors
 /// What begins like a time before now and is none.
-pub(super) fn instant(text: &str, now: DateTime<Utc>) -> anyhow::Result<String> {
+pub(crate) fn instant(text: &str, now: DateTime<Utc>) -> anyhow::Result<String> {
     let Some(back) = text.strip_prefix('-').filter(|back| back.contains(char::is_alphabetic)) else { return Ok(text.to_owned()) };
     let wrong = || format!("`{text}` is no time before now; that is a minus and a duration, such as -7d, -3h or -1h30m");
     let Interval(back) = back.parse().with_context(wrong)?;

@@ -4,14 +4,10 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::HumanCount;
-use schemas::{Sequence, ShardId};
+use schemas::Sequence;
 use serde::Serialize;
 
-use super::{
-    Pinned,
-    findings::{Findings, Violation},
-    gaps::RecordedGap,
-};
+use crate::audit::{Audit, Fate, Pinned, Tally, Violation};
 
 /// The outcome of a verification.
 #[derive(Debug, Serialize)]
@@ -23,25 +19,6 @@ pub(super) struct Report {
     tables: Vec<TableReport>,
     #[serde(rename = "violations")]
     shown: Vec<Shown>,
-}
-
-/// What became of the items of one shard's messages.
-#[derive(Debug, Serialize)]
-pub(super) struct Tally {
-    pub(super) shard: ShardId,
-    /// The first message that the journal still has, or would have next.
-    first_kept: Sequence,
-    /// The first and the last message that were compared; `None` when the journal has none of the table's messages.
-    pub(super) checked: Option<(Sequence, Sequence)>,
-    pub(super) accepted: u64,
-    pub(super) rows: u64,
-    pub(super) duplicates: u64,
-    pub(super) quarantined: u64,
-    /// Rows that `table.retention` or `tidemark erase` took.
-    pub(super) given_up: u64,
-    violations: u64,
-    /// What `quarantine` says of messages that were gone before they were read.
-    pub(super) gaps: Vec<RecordedGap>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,23 +37,22 @@ struct Shown {
     violation: Violation,
 }
 
-impl Tally {
-    /// Nothing counted yet of the messages `first` to `end`.
-    pub(super) fn new(shard: ShardId, first: Sequence, end: Sequence, gaps: Vec<RecordedGap>) -> Self {
-        let checked = (first <= end).then_some((first, end));
-        Self { shard, first_kept: first, checked, accepted: 0, rows: 0, duplicates: 0, quarantined: 0, given_up: 0, violations: 0, gaps }
-    }
-
-    fn cells(&self) -> [String; 8] {
-        let checked = self.checked.map_or_else(|| "nothing".to_owned(), |(first, end)| format!("{first} to {end}"));
-        let counts = [self.accepted, self.rows, self.duplicates, self.quarantined, self.given_up, self.violations];
-        let [accepted, rows, duplicates, quarantined, given_up, violations] = counts.map(|count| HumanCount(count).to_string());
-        [self.shard.to_string(), checked, accepted, rows, duplicates, quarantined, given_up, violations]
-    }
+/// The line of a shard.
+fn cells(tally: &Tally) -> [String; 8] {
+    let checked = tally.checked.map_or_else(|| "nothing".to_owned(), |(first, end)| format!("{first} to {end}"));
+    let counts = [tally.accepted, tally.rows, tally.duplicates, tally.quarantined, tally.given_up, tally.violations];
+    let [accepted, rows, duplicates, quarantined, given_up, violations] = counts.map(|count| HumanCount(count).to_string());
+    [tally.shard.to_string(), checked, accepted, rows, duplicates, quarantined, given_up, violations]
 }
 
 impl Report {
-    pub(super) fn new(mut shards: Vec<Tally>, findings: Findings, tables: [&Pinned; 2]) -> Self {
+    pub(super) fn new(audit: Audit, tables: [&Pinned; 2]) -> Self {
+        let Audit { tallies: mut shards, mut findings, lost, .. } = audit;
+        for absent in lost {
+            let position = absent.position;
+            let violation = if absent.fate == Fate::Overtaken { Violation::Overtaken { position } } else { Violation::Lost { position } };
+            findings.add(position.shard, violation);
+        }
         for tally in &mut shards {
             tally.violations = findings.counts.get(&tally.shard).copied().unwrap_or_default();
         }
@@ -91,7 +67,7 @@ impl Report {
         let mut table = Table::new();
         table.load_preset(UTF8_BORDERS_ONLY);
         table.set_header(["shard", "messages", "accepted", "= rows", "+ duplicates", "+ quarantined", "+ given up", "violations"]);
-        table.add_rows(self.shards.iter().map(Tally::cells));
+        table.add_rows(self.shards.iter().map(cells));
         table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         table
     }

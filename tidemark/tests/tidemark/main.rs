@@ -26,6 +26,7 @@ mod openness;
 mod oracle;
 mod process;
 mod repeats;
+mod replay;
 mod shell;
 mod store_away;
 mod table_status;

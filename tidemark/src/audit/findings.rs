@@ -1,9 +1,6 @@
 //! What is wrong, counted in full and kept in part.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemas::{EventDate, Position, ShardId};
 use serde::{Serialize, Serializer};
@@ -14,9 +11,14 @@ const SHOWN: usize = 20;
 /// A rule that does not hold, and where.
 #[derive(Debug, Serialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]
-pub(super) enum Violation {
+pub(crate) enum Violation {
     #[error("{position} is lost: it is no row, it is not in quarantine, and no earlier row is the same event")]
     Lost {
+        #[serde(serialize_with = "text")]
+        position: Position,
+    },
+    #[error("{position} is no row, although a later repeat of it is one")]
+    Overtaken {
         #[serde(serialize_with = "text")]
         position: Position,
     },
@@ -80,14 +82,15 @@ pub(super) enum Violation {
 
 /// All that is wrong.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) shown: Vec<Violation>,
-    pub(super) counts: BTreeMap<ShardId, u64>,
-    unreadable: BTreeSet<Arc<str>>,
+pub(crate) struct Findings {
+    pub(crate) shown: Vec<Violation>,
+    pub(crate) counts: BTreeMap<ShardId, u64>,
+    /// Files that cannot be read, and why.
+    unreadable: BTreeMap<Arc<str>, String>,
 }
 
 impl Findings {
-    pub(super) fn add(&mut self, shard: ShardId, violation: Violation) {
+    pub(crate) fn add(&mut self, shard: ShardId, violation: Violation) {
         *self.counts.entry(shard).or_default() += 1;
         if self.shown.len() < SHOWN {
             self.shown.push(violation);
@@ -95,14 +98,18 @@ impl Findings {
     }
 
     /// As [`add`](Self::add), for a file that will not be read again.
-    pub(super) fn add_unreadable(&mut self, shard: ShardId, file: &Arc<str>, violation: Violation) {
-        if self.unreadable.insert(Arc::clone(file)) {
-            self.add(shard, violation);
-        }
+    pub(crate) fn add_unreadable(&mut self, shard: ShardId, file: &Arc<str>, violation: Violation) {
+        self.unreadable.insert(Arc::clone(file), violation.to_string());
+        self.add(shard, violation);
     }
 
-    pub(super) fn is_unreadable(&self, file: &Arc<str>) -> bool {
-        self.unreadable.contains(file)
+    /// What is wrong with a file; `None` when it can be read.
+    pub(crate) fn why_unreadable(&self, file: &Arc<str>) -> Option<&str> {
+        self.unreadable.get(file).map(String::as_str)
+    }
+
+    pub(crate) fn is_unreadable(&self, file: &Arc<str>) -> bool {
+        self.unreadable.contains_key(file)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The keys of one shard in one table, message by message, read from as few files at a time as possible.
 //!
 //! Files whose sequences overlap form a group; groups follow each other, so the keys of one group are enough to see every key that
-//! stands twice. What a file itself must be (there, whole, in its day, as the log says) is checked as it is read.
+//! stands twice. What the log says of a file is checked as it is read.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,7 +10,6 @@ use arrow::{
     datatypes::{Int32Type, Int64Type, TimestampMicrosecondType},
 };
 use futures::TryStreamExt;
-use object_store::{ObjectStoreExt, path::Path};
 use schemas::{EventDate, Position, Sequence, ShardId, Timestamp};
 use table::{DataFile, Error, Scan};
 
@@ -50,7 +49,7 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Before the first message.
     pub(super) fn new(pinned: &'a Pinned, shard: ShardId) -> Self {
-        let (name, time) = if pinned.table.name() == "events" { ("events", "timestamp") } else { ("quarantine", "received_at") };
+        let (name, time) = if pinned.is_quarantine() { ("quarantine", "received_at") } else { ("events", "timestamp") };
         let ranges = (0..).zip(pinned.snapshot.files()).filter_map(|(number, file)| Some((sequences(file, shard)?, number)));
         Self { pinned, shard, name, time, ahead: groups(ranges.collect()), keys: Vec::new() }
     }
@@ -83,7 +82,9 @@ impl<'a> Cursor<'a> {
         self.keys.clear();
         let Some(group) = self.ahead.pop_front() else { return Ok(()) };
         for number in group.files {
-            self.read(number, findings).await?;
+            if !findings.is_unreadable(&self.file(number).path) {
+                self.read(number, findings).await?;
+            }
         }
         self.keys.sort_unstable();
         for pair in self.keys.windows(2).filter(|pair| (pair[0].sequence, pair[0].index) == (pair[1].sequence, pair[1].index)) {
@@ -93,40 +94,15 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Reads the keys of a file, after a look at the file itself.
-    async fn read(&mut self, number: u32, findings: &mut Findings) -> anyhow::Result<()> {
+    /// Reads the keys of a file, which can be read.
+    async fn read(&mut self, number: u32, findings: &mut Findings) -> Result<(), Error> {
         let file = self.file(number).clone();
-        if let Some(violation) = self.look(&file).await? {
-            findings.add_unreadable(self.shard, &file.path, violation);
-            return Ok(());
-        }
-        if let Err(error) = self.read_rows(number, &file, findings).await {
-            let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
-            let reason = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
-            findings.add_unreadable(self.shard, &file.path, Violation::FileUnreadable { file: Arc::clone(&file.path), reason });
-        }
-        Ok(())
-    }
-
-    /// Whether the file is there, as large as the log says.
-    async fn look(&self, file: &DataFile) -> Result<Option<Violation>, object_store::Error> {
-        match self.pinned.table.object_store().head(&Path::from(&*file.path)).await {
-            Ok(found) if found.size == file.size_bytes => Ok(None),
-            Ok(found) => {
-                Ok(Some(Violation::FileSize { file: Arc::clone(&file.path), logged_bytes: file.size_bytes, found_bytes: found.size }))
-            }
-            Err(object_store::Error::NotFound { .. }) => Ok(Some(Violation::FileMissing { file: Arc::clone(&file.path) })),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn read_rows(&mut self, number: u32, file: &DataFile, findings: &mut Findings) -> Result<(), Error> {
         let columns = ["_shard", "_sequence", "_index", self.time];
-        let mut batches = self.pinned.table.scan(file, &Scan { columns: &columns, ..Scan::default() }).await?;
+        let mut batches = self.pinned.table.scan(&file, &Scan { columns: &columns, ..Scan::default() }).await?;
         let (mut found, mut outside) = (0, 0);
         while let Some(batch) = batches.try_next().await? {
             found += batch.num_rows() as u64;
-            outside += self.take(number, file, &batch, findings);
+            outside += self.take(number, &file, &batch, findings);
         }
         if found != file.rows {
             findings.add(self.shard, Violation::RowCount { file: Arc::clone(&file.path), logged: file.rows, found });

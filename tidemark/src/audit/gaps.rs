@@ -8,11 +8,11 @@ use schemas::{Sequence, ShardId};
 use serde::Serialize;
 use table::Scan;
 
-use super::Pinned;
+use super::{Pinned, findings::Findings};
 
 /// A record of messages that were gone before they were read, or of an adoption.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct RecordedGap {
+pub(crate) struct RecordedGap {
     first: Sequence,
     last: Sequence,
     code: String,
@@ -26,16 +26,16 @@ impl RecordedGap {
     }
 
     /// In words, for a person.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { code, message, .. } = self;
         if code == GAP_CODE { format!("messages {message}") } else { format!("adopted, positions {message}") }
     }
 }
 
-/// Every record of a shard, in order. A file that cannot be read, or is of another table, is named elsewhere.
-pub(super) async fn recorded(quarantine: &Pinned, shard: ShardId) -> Vec<RecordedGap> {
+/// Every record of a shard, in order. A file of another table is named elsewhere.
+pub(super) async fn recorded(quarantine: &Pinned, shard: ShardId, findings: &Findings) -> Vec<RecordedGap> {
     let mut found = Vec::new();
-    for file in quarantine.snapshot.files() {
+    for file in quarantine.snapshot.files().iter().filter(|file| !findings.is_unreadable(&file.path)) {
         let scan = Scan { columns: &["code", "message", "_shard"], ..Scan::default() };
         let batches = match quarantine.table.scan(file, &scan).await {
             Ok(batches) => batches.try_collect::<Vec<_>>().await.unwrap_or_default(),
