@@ -2,7 +2,10 @@
 //!
 //! The binaries come from `.tools/`, which `./justw tools` fills with pinned versions.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 mod nats;
 mod proxy;
@@ -22,9 +25,23 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// A loopback port that was free a moment ago.
+/// Below the ports that systems give to outgoing connections, one of which could take what was free a moment ago.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// A loopback port that is free, and that nobody else in this process was given.
+///
+/// # Panics
+/// When thousands of ports in a row are taken.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time begin elsewhere.
+    let first = std::process::id().wrapping_mul(997);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut candidates = (0..PORTS.len()).map(|_| {
+        let number =
+            first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % u32::try_from(PORTS.len()).expect("there are fewer than 2^16 ports");
+        PORTS.start + u16::try_from(number).expect("a number of a port is one of a few thousand")
+    });
+    candidates.find(is_free).expect("loopback has a free port")
 }
