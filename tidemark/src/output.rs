@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Result, Write, stdout};
 
+use indicatif::HumanCount;
+
 /// Prints a text and ends the line; a reader that has seen enough (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
     write(format!("{text}\n").as_bytes()).map(|_| ())
@@ -14,4 +16,9 @@ pub(crate) fn write(bytes: &[u8]) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         written => written.map(|()| true),
     }
+}
+
+/// A number with its noun: `1 file`, `20,000 files`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }

@@ -8,7 +8,7 @@ use schemas::{Sequence, ShardId};
 use serde::Serialize;
 
 use super::plan::{Damage, Plan};
-use crate::audit::Tally;
+use crate::{audit::Tally, output::counted};
 
 /// The outcome of a replay.
 #[derive(Debug, Serialize)]
@@ -91,21 +91,20 @@ impl fmt::Display for Compared {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [missing, not_in_journal, written, files, replaced] =
-            [self.missing, self.rows_not_in_journal, self.rows_written, self.files_written, self.files_replaced].map(HumanCount);
         write!(f, "{}: ", self.table)?;
         if self.missing == 0 && self.unreadable_files.is_empty() {
             return write!(f, "nothing is missing");
         }
-        write!(f, "{missing} rows are missing and in the journal")?;
+        write!(f, "missing, and in the journal: {}", counted(self.missing, "row"))?;
         for damage in &self.unreadable_files {
             write!(f, "\n  {damage}")?;
         }
         if self.rows_not_in_journal > 0 {
-            write!(f, "\n  {not_in_journal} rows of these files are not in the journal any more")?;
+            write!(f, "\n  not in the journal any more: {} of these files", counted(self.rows_not_in_journal, "row"))?;
         }
         if self.rows_written > 0 || self.files_replaced > 0 {
-            write!(f, "\n  {written} rows are there again, in {files} new files; {replaced} files gave way to them")?;
+            let [written, files] = [(self.rows_written, "row"), (self.files_written, "new file")].map(|(count, noun)| counted(count, noun));
+            write!(f, "\n  there again: {written}, in {files} for which {} gave way", counted(self.files_replaced, "file"))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::{
     Log, Shard, Status, TableStatus,
     files::{Files, SMALL_BYTES},
 };
+use crate::output::counted;
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,10 +101,6 @@ impl fmt::Display for Shard {
             _ => Ok(()),
         }
     }
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 fn time(time: DateTime<Utc>) -> String {

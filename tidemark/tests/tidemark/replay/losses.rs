@@ -26,7 +26,7 @@ async fn rows_of_a_deleted_file_are_there_again_once_and_a_second_replay_writes_
 
     let said = good(&story.tidemark.command(&["replay"]).output().unwrap());
     let parts =
-        ["is missing; it held 15 rows of the messages 2 to 2 of shard 0", "15 rows are there again, in 1 new files; 1 files gave way"];
+        ["is missing; it held 15 rows of the messages 2 to 2 of shard 0", "there again: 15 rows, in 1 new file for which 1 file gave way"];
     assert!(parts.iter().all(|part| said.contains(part)) && said.contains("quarantine: nothing is missing"), "{said}");
     story.is_whole();
     assert!(!story.files("events").contains_key(&name));
