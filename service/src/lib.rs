@@ -12,7 +12,6 @@ pub mod health;
 pub mod http;
 pub mod keys;
 pub mod limits;
-mod memory;
 pub mod openapi;
 pub mod problem;
 pub mod process;

@@ -63,6 +63,30 @@ async fn a_function_never_makes_more_than_memory_can_hold() {
     app.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_joined_and_many_calls_together_never_make_more_than_memory_can_hold() {
+    let (app, _) = TestApp::seeded().await;
+    // Ten megabytes for each million.
+    let text = |millions: usize, at: usize| format!("repeat('0123456789', {millions}000000 + {at} * _index)");
+    let of_one_row = |expression: &str| format!("SELECT {expression} AS n FROM (SELECT 0 * _index AS _index FROM events LIMIT 1)");
+    let doubled = |times: usize| {
+        let twice = |rows: String, _| format!("SELECT s || s AS s FROM ({rows})");
+        let rows = of_one_row(&text(1, 0)).replace(" AS n ", " AS s ");
+        format!("SELECT length(s) AS n FROM ({})", (0..times).fold(rows, twice))
+    };
+    let together = |calls: usize| of_one_row(&(0..calls).map(|at| format!("length({})", text(4, at))).collect::<Vec<_>>().join(" + "));
+    assert_eq!(app.sql(&doubled(2)).await, [json!({"n": 40_000_000})]);
+    assert_eq!(app.sql(&together(2)).await, [json!({"n": 80_000_000})]);
+    for (sql, reason) in
+        [(doubled(3), "`||` would make 80000000 bytes"), (together(16), "at most 32 MiB are possible, less where many calls")]
+    {
+        let (status, problem) = app.sql_problem(&sql).await;
+        assert_eq!((status, problem["code"].as_str()), (422, Some("sql_failed")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
+    }
+    app.end().await;
+}
+
 /// While the query `mine` has the only place: others are refused, metrics are not; then it is cancelled.
 async fn refused_until_cancelled(app: &TestApp) {
     let refused = testkit::until("the only place is taken", Duration::from_secs(20), || async {

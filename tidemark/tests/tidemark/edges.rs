@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(20);
 const ROOT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 const EVENT: &str = r#"{"event_name":"a","user_id":"u","timestamp":1723475612}"#;
 /// What 2,000 idle connections and their clients' half requests may take, over what the server had before.
-const MOST_GROWTH_KIB: u64 = 96 << 10;
+const MOST_GROWTH_KIB: u64 = 64 << 10;
 
 /// Every route of the public port, from the descriptions that the guard itself uses.
 fn routes() -> Vec<Route> {
