@@ -74,6 +74,10 @@ def load(options, folder, stack):
                             str(options.events // DAYS), "--seed", str(day), "--end", end.isoformat(), "--batch", "2000"],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.run([f"{options.binaries}/tidemark", "table", "compact", *settings(lake)], check=True, stdout=subprocess.DEVNULL)
+    # The others read every file that they find, also those that were merged.
+    hasty = ["--set", "maintenance.keep=2s", "--set", "query.timeout=1s"]
+    time.sleep(3)
+    subprocess.run([f"{options.binaries}/tidemark", "table", "vacuum", *settings(lake), *hasty], check=True, stdout=subprocess.DEVNULL)
     return lake, nats
 
 

@@ -68,13 +68,13 @@ async fn texts_joined_and_many_calls_together_never_make_more_than_memory_can_ho
     let (app, _) = TestApp::seeded().await;
     // Ten megabytes for each million.
     let text = |millions: usize, at: usize| format!("repeat('0123456789', {millions}000000 + {at} * _index)");
-    let of_one_row = |expression: &str| format!("SELECT {expression} AS n FROM (SELECT 0 * _index AS _index FROM events LIMIT 1)");
+    let of_one_row = |expression: &str| format!("SELECT {expression} AS n FROM (SELECT _index FROM events WHERE _index = 0 LIMIT 1)");
     let doubled = |times: usize| {
-        let twice = |rows: String, _| format!("SELECT s || s AS s FROM ({rows})");
-        let rows = of_one_row(&text(1, 0)).replace(" AS n ", " AS s ");
-        format!("SELECT length(s) AS n FROM ({})", (0..times).fold(rows, twice))
+        let twice = |rows: String, at| format!("SELECT s{at} || s{at} AS s{} FROM ({rows})", at + 1);
+        let rows = of_one_row(&text(1, 1)).replace(" AS n ", " AS s0 ");
+        format!("SELECT length(s{times}) AS n FROM ({})", (0..times).fold(rows, twice))
     };
-    let together = |calls: usize| of_one_row(&(0..calls).map(|at| format!("length({})", text(4, at))).collect::<Vec<_>>().join(" + "));
+    let together = |calls: usize| of_one_row(&(1..=calls).map(|at| format!("length({})", text(4, at))).collect::<Vec<_>>().join(" + "));
     assert_eq!(app.sql(&doubled(2)).await, [json!({"n": 40_000_000})]);
     assert_eq!(app.sql(&together(2)).await, [json!({"n": 80_000_000})]);
     for (sql, reason) in
@@ -84,6 +84,17 @@ async fn texts_joined_and_many_calls_together_never_make_more_than_memory_can_ho
         assert_eq!((status, problem["code"].as_str()), (422, Some("sql_failed")), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
     }
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_datafusion_would_compute_once_instead_of_twice_is_refused() {
+    let (app, _) = TestApp::seeded().await;
+    let twice = |one: &str, other: &str| format!("SELECT {one} + {one} AS {other} FROM (SELECT s + s AS {one} FROM (VALUES (1)) AS t(s))");
+    let (status, problem) =
+        app.sql_problem(&twice("s", "s").replace("(VALUES (1)) AS t(s)", "(SELECT column1 AS s FROM (VALUES (1)))")).await;
+    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("would be done only once"), "{status} {problem}");
+    assert_eq!(app.sql(&twice("a", "b")).await, [json!({"b": 4})]);
     app.end().await;
 }
 
