@@ -119,7 +119,9 @@ bench *options: tools claim
     python3 -B scripts/bench "$CARGO_TARGET_DIR/release" "$@"
 
 # What each step costs an event: just bench-micro, or just bench-micro --instructions
-bench-micro *options: tools claim
+[group('develop')]
+[no-exit-message]
+bench-micro *options: claim
     @scripts/bench-micro.sh "$@"
 
 # Questions over a month of events, against DuckDB and chDB on the same files; release build: just bench-metrics --events 20000000
@@ -130,7 +132,7 @@ bench-metrics *options: tools claim
     [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0; }
     .tools/bench/bin/python scripts/bench-metrics.py "$CARGO_TARGET_DIR/release" "$@"
 
-# What ten thousand small commits cost those who ask: cold start, questions, memory; release build, 12 minutes
+# What ten thousand small commits cost those who ask: cold start, questions, memory; release build
 [group('develop')]
 [no-exit-message]
 bench-commits *options: tools claim

@@ -25,6 +25,7 @@ mod format;
 mod gate;
 mod plan;
 mod request;
+mod twice;
 
 #[cfg(test)]
 pub(crate) use self::request::{GET_PARAMETERS, MEMBERS, URL_PARAMETERS};

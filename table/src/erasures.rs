@@ -1,6 +1,7 @@
 //! The memory of what was erased: places and identities of rows, none of their content.
 //!
-//! The journal still holds an erased event until its retention ends. Whoever compares journal and table asks here first. The records lie beside the table's files, in a folder that readers of the table pass over.
+//! The journal still holds an erased event until its retention ends. Whoever compares journal and table, or restores rows from there, asks
+//! here first. The records lie beside the table's files, in a folder that readers of the table pass over.
 
 use std::{collections::HashSet, sync::Arc};
 

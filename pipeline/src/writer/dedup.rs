@@ -33,8 +33,7 @@ pub struct Minute(i64);
 
 impl Minute {
     /// The minute in which an instant lies.
-    #[must_use]
-    pub const fn of(timestamp_us: i64) -> Self {
+    pub(super) const fn of(timestamp_us: i64) -> Self {
         Self(timestamp_us.div_euclid(MINUTE_US))
     }
 

@@ -5,7 +5,7 @@ use datafusion::{
         array::timezone::Tz,
         datatypes::{DataType, FieldRef},
     },
-    common::{Column, ParamValues, tree_node::TreeNodeRecursion},
+    common::{Column, ParamValues},
     dataframe::DataFrame,
     execution::{SessionState, context::SessionContext},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
@@ -16,7 +16,7 @@ use datafusion_functions_json::{JSON_UNION_DATA_TYPE, functions::json_union_to_t
 
 use super::{
     fault::{self, BadStatement},
-    gate,
+    gate, twice,
 };
 use crate::bounded::Share;
 
@@ -33,7 +33,7 @@ pub(super) async fn plan(session: SessionState, statement: Statement, params: Op
         None => plan,
     };
     check_zones(&plan)?;
-    check_repeats(&plan)?;
+    twice::check(&plan)?;
     let plan = in_plain_types(plan).map_err(|error| fault::of_statement(&error))?;
     let share = Share::among_calls_of(&plan).map_err(|error| fault::of_statement(&error))?;
     Ok(DataFrame::new(with_share(session, share), plan))
@@ -47,32 +47,6 @@ fn check_zones(plan: &LogicalPlan) -> Result<(), BadStatement> {
         {
             return Err(BadStatement::no_time_zone(zone));
         }
-    }
-    Ok(())
-}
-
-/// DataFusion takes a SELECT list that stands twice for one that stands once, which is wrong of anything that is computed:
-/// `SELECT s + s AS s FROM (SELECT s + s AS s FROM ...)`.
-fn check_repeats(plan: &LogicalPlan) -> Result<(), BadStatement> {
-    let stands_twice = |node: &LogicalPlan| match node {
-        LogicalPlan::Projection(outer) => match &*outer.input {
-            LogicalPlan::Projection(inner) => outer.expr == inner.expr && !outer.expr.iter().all(|expr| matches!(expr, Expr::Column(_))),
-            _ => false,
-        },
-        _ => false,
-    };
-    let mut is_wrong = false;
-    let walked = plan.apply_with_subqueries(|node| {
-        is_wrong |= stands_twice(node);
-        Ok(TreeNodeRecursion::Continue)
-    });
-    walked.map_err(|error| fault::of_statement(&error))?;
-    if is_wrong {
-        let hint = "give the columns of the inner one other names, such as `SELECT a + a AS b FROM (SELECT x + x AS a ...)`";
-        return Err(BadStatement::too_complex(
-            "a subquery and the SELECT around it compute the same list, which would be done only once",
-            hint,
-        ));
     }
     Ok(())
 }

@@ -88,13 +88,30 @@ async fn texts_joined_and_many_calls_together_never_make_more_than_memory_can_ho
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_datafusion_would_compute_once_instead_of_twice_is_refused() {
+async fn a_list_that_stands_twice_is_computed_twice_or_refused() {
+    const ROWS: &str = "(SELECT column1 AS s FROM (VALUES (1), (2), (3)))";
     let (app, _) = TestApp::seeded().await;
-    let twice = |one: &str, other: &str| format!("SELECT {one} + {one} AS {other} FROM (SELECT s + s AS {one} FROM (VALUES (1)) AS t(s))");
-    let (status, problem) =
-        app.sql_problem(&twice("s", "s").replace("(VALUES (1)) AS t(s)", "(SELECT column1 AS s FROM (VALUES (1)))")).await;
-    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("would be done only once"), "{status} {problem}");
-    assert_eq!(app.sql(&twice("a", "b")).await, [json!({"b": 4})]);
+    let doubled = format!("(SELECT s + s AS s FROM {ROWS})");
+    let between = [
+        doubled.clone(),
+        format!("{doubled} WHERE s > 0"),
+        format!("(SELECT s FROM {doubled})"),
+        format!("(SELECT s, s AS t, 1 AS one FROM {doubled} WHERE s > 0)"),
+        format!("(SELECT s + s AS s FROM {ROWS} LIMIT 3)"),
+        format!("(SELECT s + s AS s FROM {ROWS} ORDER BY s)"),
+    ];
+    for rows in between {
+        let (status, problem) = app.sql_problem(&format!("SELECT s + s AS s FROM {rows}")).await;
+        assert!(status == 400 && problem["detail"].as_str().unwrap().contains("would be done only once"), "{rows}: {status} {problem}");
+        assert_eq!(app.sql(&format!("SELECT sum(t) AS n FROM (SELECT s + s AS t FROM {rows})")).await, [json!({"n": 24})], "{rows}");
+    }
+    for rows in
+        [format!("(SELECT DISTINCT s FROM {doubled})"), format!("{doubled} AS t"), format!("(SELECT s + s AS s, 1 AS one FROM {ROWS})")]
+    {
+        assert_eq!(app.sql(&format!("SELECT sum(s) AS n FROM (SELECT s + s AS s FROM {rows})")).await, [json!({"n": 24})], "{rows}");
+    }
+    let same = format!("SELECT s, 1 AS one FROM (SELECT s, 1 AS one FROM {ROWS}) WHERE s = 2");
+    assert_eq!(app.sql(&same).await, [json!({"s": 2, "one": 1})], "what is not computed may stand twice");
     app.end().await;
 }
 

@@ -32,7 +32,7 @@ impl Summary {
         let bytes = self.reader.get_bytes(extent.offset..extent.offset.saturating_add(extent.bytes)).await?;
         let cells = if extent.holds(&bytes) { summary::decode(&bytes, is_wanted) } else { None };
         if cells.is_none() {
-            tracing::warn!(file = %self.reader.path, ?level, "the summary of this file is damaged; its rows are read instead");
+            tracing::warn!(file = %self.reader.path, ?level, "this level of the file's summary is damaged; what it should tell is read elsewhere in the file");
         }
         Ok(cells)
     }
