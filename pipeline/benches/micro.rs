@@ -14,6 +14,7 @@ use schemas::{
     raw::{Body, Dialect},
     tables,
 };
+use serde_json::json;
 use table::{Store, Table, Users, UsersUnion};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -160,7 +161,9 @@ fn index(criterion: &mut Criterion) {
 
 fn files(criterion: &mut Criterion, runtime: &Runtime) {
     let folder = TempDir::new().expect("a folder can be made");
-    let config = serde_json::from_value(serde_json::json!({ "url": folder.path() })).expect("a folder is a place for tables");
+    let s3 =
+        json!({ "endpoint": "", "region": "", "access_key_id": "", "secret_access_key": "", "allow_http": false, "create_bucket": false });
+    let config = serde_json::from_value(json!({ "url": folder.path(), "s3": s3 })).expect("a folder is a place for tables");
     let store = runtime.block_on(Store::open(&config)).expect("the folder is there");
     let table = runtime.block_on(Table::open_or_create(&store, "events", tables::events())).expect("the folder takes a table");
     let rows = table_rows(&decode(&encoded()));

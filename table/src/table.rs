@@ -159,7 +159,9 @@ async fn with_new_columns(log: &Log, wanted: &StructType, mut snapshot: Snapshot
         }
         let names: Vec<&str> = missing.iter().map(|field| field.name().as_str()).collect();
         tracing::info!(table = log.table(), columns = ?names, "adding columns to a table of an earlier version");
-        let table = DeltaTable::new(log.store());
+        // From the version that lacks them: a newer one may already have them, and adding them there would be one more commit.
+        let mut table = DeltaTable::new(log.store());
+        table.state = Some(snapshot.state().clone());
         let once = CommitProperties::default().with_max_retries(0).with_create_checkpoint(false).with_cleanup_expired_logs(Some(false));
         // Whatever became of it, the table tells.
         if let Err(error) = table.add_columns().with_fields(missing).with_commit_properties(once).await {

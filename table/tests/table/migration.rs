@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use arrow::{
@@ -12,7 +13,7 @@ use arrow::{
 };
 use futures::{TryStreamExt, future::join_all};
 use schemas::{Sequence, tables};
-use table::{NewCommit, Scan, Table};
+use table::{NewCommit, Scan, Store, Table};
 
 use crate::{
     lake::Lake,
@@ -47,6 +48,10 @@ fn with_session() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+async fn open_with_session(store: Store) -> Table {
+    Table::open_or_create(&store, "events", with_session()).await.unwrap()
+}
+
 /// Users and sessions of all rows, by user.
 async fn sessions(table: &Table) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
@@ -75,12 +80,29 @@ async fn a_table_of_version_1_is_read_and_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_column_is_added_once_and_is_null_in_the_rows_of_version_1() {
+async fn of_many_who_open_an_old_table_one_adds_the_column() {
+    for round in 0..20 {
+        let lake = version_1();
+        let store = lake.store().await;
+        // One after the other, so that some read the old version just before another adds the column.
+        let openers = (0..8).map(|opener| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(opener * round * 200)).await;
+                open_with_session(store).await
+            })
+        });
+        let opened = join_all(openers).await;
+        let table = opened.into_iter().map(Result::unwrap).next_back().unwrap();
+        assert_eq!(table.snapshot().await.unwrap().version(), 3, "whoever opens it, it is one commit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_column_is_null_in_the_rows_of_version_1() {
     let lake = version_1();
     let store = lake.store().await;
-    let opened = join_all((0..4).map(|_| Table::open_or_create(&store, "events", with_session()))).await;
-    let table = opened.into_iter().map(Result::unwrap).next().unwrap();
-    assert_eq!(table.snapshot().await.unwrap().version(), 3, "whoever opens it, it is one commit");
+    let table = open_with_session(store.clone()).await;
     let users = ["ann", "bob", "cid"];
     assert_eq!(sessions(&table).await, users.map(|user| (user.to_owned(), None)));
 
