@@ -124,12 +124,12 @@ bench *options: tools claim
 bench-micro *options: claim
     @scripts/bench-micro.sh "$@"
 
-# Questions over a month of events, against DuckDB and chDB on the same files; release build: just bench-metrics --events 20000000
+# Questions over a month of events, against DuckDB, chDB and DataFusion on the same files; release build: just bench-metrics --events 20000000
 [group('develop')]
 [no-exit-message]
 bench-metrics *options: tools claim
     cargo build --locked --release --workspace --bins
-    [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0; }
+    [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0 datafusion==55.0.0; }
     .tools/bench/bin/python scripts/bench-metrics.py "$CARGO_TARGET_DIR/release" "$@"
 
 # What ten thousand small commits cost those who ask: cold start, questions, memory; release build

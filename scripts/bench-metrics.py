@@ -1,4 +1,4 @@
-"""Business questions over a month of events: Tidemark against DuckDB and chDB on the same Parquet files.
+"""Questions over a month of events: Tidemark against DuckDB, chDB and plain DataFusion on the same Parquet files.
 
 Run by `just bench-metrics`. Loads the events through HTTP into a journal and a table of its own, ends the writer, and then asks
 everybody the same question in turns, each in its own process or connection with two threads. Then events come in again, alone and
@@ -21,7 +21,9 @@ METRICS = [
     ("users by hour of one event", "group_by=hour&event_name=purchase", "hour"),
 ]
 
-# Name, Tidemark, DuckDB, ClickHouse. Each answers with one number, so that the answers can be compared.
+# Name, Tidemark and DataFusion, DuckDB, ClickHouse where they say it otherwise; plain DataFusion has no operators for JSON. Each answers
+# with one number, so that the answers can be compared.
+WEEK = "FROM events WHERE path LIKE '%7' AND timestamp >= {0} '2026-11-13 00:00:00{1} AND timestamp < {0} '2026-11-20 00:00:00{1}"
 SQL = [
     (
         "sum of the ten most viewed paths",
@@ -41,6 +43,18 @@ SQL = [
         "SELECT round(sum((metadata->>'price')::double)) FROM events WHERE event_name = 'purchase'",
         "SELECT round(sum((metadata->>'price')::double)) FROM events WHERE event_name = 'purchase'",
         "SELECT round(sum(JSONExtractFloat(metadata, 'price'))) FROM events WHERE event_name = 'purchase'",
+    ),
+    (
+        "page views of the busiest minute",
+        "SELECT max(n) FROM (SELECT date_trunc('minute', timestamp) AS m, count(*) AS n FROM events WHERE event_name = 'page_view' GROUP BY 1)",
+        None,
+        None,
+    ),
+    (
+        "users of some paths in one week",
+        "SELECT count(DISTINCT user_id) " + WEEK.format("TIMESTAMP", "Z'"),
+        "SELECT count(DISTINCT user_id) " + WEEK.format("TIMESTAMPTZ", "Z'"),
+        "SELECT count(DISTINCT user_id) " + WEEK.format("toDateTime64(", "', 6, 'UTC')"),
     ),
 ]
 
@@ -139,6 +153,7 @@ def beside_sql(options, lake, nats, folder, stack):
 
 def ask(options, lake, folder, stack):
     import chdb.session
+    import datafusion
     import duckdb
 
     files = f"{lake}/events/event_date=*/*.parquet"  # the log has Parquet files too: its checkpoints
@@ -147,6 +162,7 @@ def ask(options, lake, folder, stack):
     house = chdb.session.Session()
     house.query("SET max_threads = 2")
     house.query(f"CREATE VIEW events AS SELECT *, intDiv(toUnixTimestamp64Micro(timestamp), {HOUR_US}) AS hour, intDiv(hour, 24) AS day FROM file('{files}', Parquet)")
+    plain = plain_datafusion(lake)
     ports = {}
     for name, cache in [("counted anew", "0 B"), ("kept", "256 MiB")]:
         ports[name] = free_port()
@@ -185,19 +201,23 @@ def ask(options, lake, folder, stack):
                 "chDB": lambda k=key, d=house_users, w=where: in_house(k, d, w),
             }))
     for title, ours, theirs, house_text in SQL:
-        table.append((f"SQL: {title}", True, {
+        askers = {
             "counted anew": lambda t=ours: number(next(iter(get(ports["counted anew"], "/sql?format=json&q=" + urllib.parse.quote(t))[0].values()))),
             "DuckDB": lambda t=theirs or ours: number(duck.execute(t).fetchone()[0]),
             "chDB": lambda t=house_text or ours: number(json.loads(str(house.query(t, "JSONCompactEachRow")))[0]),
-        }))
+        }
+        if "->>" not in ours:
+            askers["DataFusion"] = lambda t=ours: number(next(iter(plain.sql(t).to_pylist()[0].values())))
+        table.append((f"SQL: {title}", True, askers))
 
     total = get(ports["kept"], "/sql?format=json&q=" + urllib.parse.quote("SELECT count(*) AS n FROM events"))[0]["n"]
     parquet = [os.path.join(path, name) for path, _, names in os.walk(f"{lake}/events") for name in names if name.endswith(".parquet")]
     size = sum(os.path.getsize(path) for path in parquet)
     print(f"{total:,} events of {DAYS} days, {len(parquet)} files, {size / total:.1f} bytes per event. Medians of {options.rounds} rounds in "
           f"turns, in milliseconds, with the spread; two threads each.\n{os.cpu_count()} cores ({platform.machine()}), DuckDB "
-          f"{duckdb.__version__}, chDB {chdb.__version__}, commit {commit()}.\n")
-    print("| question | Tidemark, counted anew | Tidemark, kept | DuckDB | chDB | best of both / counted anew |\n|---|---|---|---|---|---|", flush=True)
+          f"{duckdb.__version__}, chDB {chdb.__version__}, DataFusion {datafusion.__version__}, commit {commit()}.\n")
+    print("| question | Tidemark, counted anew | Tidemark, kept | DuckDB | chDB | DataFusion | best of them / counted anew |\n"
+          "|---|---|---|---|---|---|---|", flush=True)
     for title, must_agree, askers in table:
         report(title, must_agree, askers, options.rounds)
 
@@ -215,8 +235,19 @@ def report(title, must_agree, askers, rounds):
     if not must_agree and len({answer[0] for answer in answers.values()}) != 1:
         raise SystemExit(f"{title}: the numbers of events differ: {answers}")
     cell = lambda name: f"{statistics.median(times[name]):.1f} ({min(times[name]):.1f}-{max(times[name]):.1f})" if name in times else "-"
-    ratios = [min(duck, house) / ours for ours, duck, house in zip(times["counted anew"], times["DuckDB"], times["chDB"])]
-    print(f"| {title} | {cell('counted anew')} | {cell('kept')} | {cell('DuckDB')} | {cell('chDB')} | {statistics.median(ratios):.1f}x |", flush=True)
+    peers = zip(*(times[name] for name in ["DuckDB", "chDB", "DataFusion"] if name in times))
+    ratios = [min(best) / ours for ours, best in zip(times["counted anew"], peers)]
+    cells = " | ".join(cell(name) for name in ["counted anew", "kept", "DuckDB", "chDB", "DataFusion"])
+    print(f"| {title} | {cells} | {statistics.median(ratios):.1f}x |", flush=True)
+
+
+def plain_datafusion(lake):
+    import datafusion
+    import pyarrow
+
+    context = datafusion.SessionContext(datafusion.SessionConfig().with_target_partitions(2))
+    context.register_parquet("events", f"{lake}/events/", table_partition_cols=[("event_date", pyarrow.string())])
+    return context
 
 
 def number(value):

@@ -31,6 +31,8 @@ pub use config::{Config, ConfigError};
 
 /// A file whose merge failed so often is left out until the next start.
 const TRIES: u32 = 3;
+/// The most merges of a table in one round: what waits behind them, deletions above all, must not wait for long.
+const MERGES: usize = 16;
 /// The store is listed so many times while what was replaced is kept; a listing costs as much as the table is large.
 const LISTINGS: u32 = 4;
 
@@ -88,33 +90,38 @@ impl Maintenance {
     async fn work(self, board: &Board, stop: &Stop) {
         let mut listed_at = DateTime::UNIX_EPOCH;
         while !stop.is_requested() {
+            let mut has_more = false;
             if board.shows(ShardId(0)) {
                 let lists = listed_at + self.config.keep.0 / LISTINGS <= self.clock.now();
                 for table in &self.tables {
                     tokio::select! {
-                        outcome = self.look_after(table, lists) => report(table, outcome),
+                        outcome = self.look_after(table, lists) => has_more |= reported(table, outcome).unwrap_or(false),
                         () = stop.requested() => return,
                     }
                 }
                 listed_at = if lists { self.clock.now() } else { listed_at };
             }
+            let pause = if has_more { Duration::ZERO } else { self.config.interval.0 };
             tokio::select! {
-                () = self.clock.sleep_until(self.clock.now() + self.config.interval.0) => {}
+                () = self.clock.sleep_until(self.clock.now() + pause) => {}
                 () = stop.requested() => {}
             }
         }
     }
 
-    /// One round: everything that is due now.
-    async fn look_after(&self, table: &Table, lists: bool) -> Result<(), Error> {
+    /// One round: everything that is due now. Whether more merges may be.
+    async fn look_after(&self, table: &Table, lists: bool) -> Result<bool, Error> {
         self.give_up_old_days(table).await?;
-        while self.merge_next(table).await?.is_some() {}
+        let mut merges = 0;
+        while merges < MERGES && self.merge_next(table).await?.is_some() {
+            merges += 1;
+        }
         table.checkpoint_if_due().await?;
         if lists {
             table.forget_versions(self.config.keep.0, self.clock.now()).await?;
             self.delete_garbage(table).await?;
         }
-        Ok(())
+        Ok(merges == MERGES)
     }
 
     /// The files that are merged next, all of one day; nothing when the table is as it should be.
@@ -193,7 +200,7 @@ impl Maintenance {
     }
 
     fn policy(&self) -> Policy {
-        Policy { target_bytes: self.config.target_file.0, grace: self.config.grace.0 }
+        Policy { target_bytes: self.config.target_file.0, grace: self.config.grace.0, rest: self.config.rest.0 }
     }
 
     /// How long what was replaced stays.
@@ -226,12 +233,14 @@ fn is_of_the_store(error: &Error) -> bool {
     causes.any(|cause| cause.downcast_ref().is_some_and(|error| !matches!(error, object_store::Error::NotFound { .. })))
 }
 
-fn report(table: &Table, outcome: Result<(), Error>) {
-    if let Err(error) = outcome {
-        let error = &error as &(dyn std::error::Error + 'static);
+/// What came of a round, when it did not fail.
+fn reported<T>(table: &Table, outcome: Result<T, Error>) -> Option<T> {
+    if let Err(error) = &outcome {
+        let error = error as &(dyn std::error::Error + 'static);
         tracing::warn!(table = table.name(), error, "maintenance failed; it will be tried again");
         metrics::counter!("tidemark_maintenance_errors_total").increment(1);
     }
+    outcome.ok()
 }
 
 /// Runs on a thread that gets what all others leave of the processor.

@@ -15,7 +15,7 @@ use datafusion::{
     },
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::PhysicalExpr,
-    physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
+    physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         filter_pushdown::{FilterDescription, FilterPushdownPhase},
@@ -24,8 +24,6 @@ use datafusion::{
 };
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
-
-use crate::constants::ConstantsFit;
 
 /// The signal that ends one query. Clones are the same signal.
 #[derive(Clone, Debug, Default)]
@@ -48,19 +46,9 @@ impl Cancel {
     }
 }
 
-/// The rules that make a physical plan, with [`CheckJoins`] where the shape of the plan is final and filters are not yet tied to it,
-/// and [`ConstantsFit`] at the end.
-pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = PhysicalOptimizer::new().rules;
-    let final_shape = rules.iter().position(|rule| rule.name() == "EnsureCooperative").map_or(rules.len(), |place| place + 1);
-    rules.insert(final_shape, Arc::new(CheckJoins));
-    rules.push(Arc::new(ConstantsFit));
-    rules
-}
-
 /// Puts a [`Checked`] above each join and below its inputs.
 #[derive(Debug)]
-struct CheckJoins;
+pub(crate) struct CheckJoins;
 
 impl PhysicalOptimizerRule for CheckJoins {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {

@@ -30,6 +30,7 @@ mod bytes;
 mod cancel;
 mod constants;
 mod cut;
+mod early;
 mod engine;
 mod error;
 mod event_id;

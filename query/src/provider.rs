@@ -36,7 +36,7 @@ use table::{DataFile, Snapshot};
 use crate::{footers::WholeFooters, pruning::may_match};
 
 /// Columns whose texts are long, and mostly different.
-const FREE_TEXT: [&str; 2] = ["metadata", "message"];
+pub(crate) const FREE_TEXT: [&str; 2] = ["metadata", "message"];
 
 /// Under which name the store of the tables is registered with DataFusion.
 pub(crate) fn store_url() -> ObjectStoreUrl {

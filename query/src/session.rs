@@ -21,14 +21,17 @@ use datafusion::{
     execution::{SessionState, SessionStateBuilder, SessionStateDefaults, context::SessionContext},
     functions_aggregate::expr_fn::{count, max, min},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
+    physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     prelude::{SessionConfig, ident, lit},
 };
 use schemas::{IdentityRule, raw::Field, tables};
 
 use crate::{
     bounded, bytes,
-    cancel::{Cancel, physical_rules},
+    cancel::{Cancel, CheckJoins},
+    constants::ConstantsFit,
     cut::Cut,
+    early::EarlyFilters,
     engine::Engine,
     event_id::event_id,
     provider::WithTail,
@@ -104,6 +107,17 @@ fn stored_events(cut: &Cut) -> Result<LogicalPlan> {
 fn quarantine(cut: &Cut) -> Result<WithTail> {
     let tail = cut.tail.as_ref().map(|tail| tail.quarantined.as_slice()).unwrap_or_default();
     WithTail::new(cut.quarantine.clone(), &tables::quarantine(), tail)
+}
+
+/// The rules that make a physical plan, with [`CheckJoins`] where the shape of the plan is final and filters are not yet tied to it,
+/// and [`EarlyFilters`] and [`ConstantsFit`] at the end.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    let final_shape = rules.iter().position(|rule| rule.name() == "EnsureCooperative").map_or(rules.len(), |place| place + 1);
+    rules.insert(final_shape, Arc::new(CheckJoins));
+    rules.push(Arc::new(EarlyFilters));
+    rules.push(Arc::new(ConstantsFit));
+    rules
 }
 
 fn event_names(cut: &Cut) -> Result<LogicalPlan> {

@@ -31,11 +31,13 @@ pub struct Policy {
     pub target_bytes: u64,
     /// Hours of event time are over when they ended so long ago.
     pub grace: Duration,
+    /// What nobody added to for so long is merged whatever its sizes: it will hardly grow any more.
+    pub rest: Duration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { target_bytes: 256 << 20, grace: Duration::from_secs(600) }
+        Self { target_bytes: 256 << 20, grace: Duration::from_secs(600), rest: Duration::from_hours(24) }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Config {
     pub target_file: ByteSize,
     /// When an hour is over.
     pub grace: Interval,
+    /// What nobody added to for so long is merged whatever its sizes.
+    pub rest: Interval,
     /// How long what was replaced stays.
     pub keep: Interval,
     /// How long events stay; zero: for ever.

@@ -4,7 +4,7 @@
 //! A summary has cells of the whole day and cells of hours: the day's are taken when no bucket and no end of the range cuts them, and
 //! of hours that are cut the rows are counted.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use datafusion::{
     common::DataFusionError,
@@ -96,10 +96,13 @@ impl FileTallies {
         let Some(mut summary) = self.events.summary(file).await.map_err(unavailable)? else { return Ok(None) };
         let Some(Cells { told, total, untold_us }) = Cells::read(&mut summary, file, shape, range_us).await? else { return Ok(None) };
         let mut tally = Tally::new(shape.uniques);
-        if !shape.group_by.is_empty() {
-            told.iter().for_each(|cell| tally.group(keys(&cell.place, shape)).add_cell(cell));
+        match total {
+            Some(total) => total.into_iter().for_each(|cell| tally.total.add_cell(Cow::Owned(cell))),
+            None => told.iter().for_each(|cell| tally.total.add_cell(Cow::Borrowed(cell))),
         }
-        total.as_deref().unwrap_or(&told).iter().for_each(|cell| tally.total.add_cell(cell));
+        if !shape.group_by.is_empty() {
+            told.into_iter().for_each(|cell| tally.group(keys(&cell.place, shape)).add_cell(Cow::Owned(cell)));
+        }
         if !untold_us.is_empty() {
             tally.add(self.scanned(file, shape, &untold_us).await?);
         }

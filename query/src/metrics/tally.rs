@@ -1,6 +1,9 @@
 //! What was counted: all events and their users, and the same by group. Tallies of different rows add up.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
 
 use table::Cell;
 
@@ -29,9 +32,13 @@ impl Counted {
     }
 
     /// Adds the events of a cell.
-    pub(super) fn add_cell(&mut self, cell: &Cell) {
+    pub(super) fn add_cell(&mut self, cell: Cow<'_, Cell>) {
         self.events += cell.events;
-        self.users.add_sketch(&cell.users);
+        let users = match cell {
+            Cow::Owned(cell) => Cow::Owned(cell.users),
+            Cow::Borrowed(cell) => Cow::Borrowed(&cell.users),
+        };
+        self.users.add_sketch(users);
     }
 
     fn add(&mut self, other: &Self) {

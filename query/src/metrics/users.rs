@@ -3,7 +3,7 @@
 //! A hash is SipHash of the user's id under keys that each process draws for itself, so nobody can choose two users that are one.
 //! By chance two of 100 million users are one with a probability of 0.03 %.
 
-use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::LazyLock};
+use std::{borrow::Cow, collections::hash_map::RandomState, hash::BuildHasher, sync::LazyLock};
 
 use table::{Users, UsersUnion};
 
@@ -57,10 +57,10 @@ impl UserSet {
     }
 
     /// All users of a sketch.
-    pub(super) fn add_sketch(&mut self, users: &Users) {
+    pub(super) fn add_sketch(&mut self, users: Cow<'_, Users>) {
         match self {
-            Self::Nobody => *self = Self::Sketch(users.clone()),
-            _ => self.union().add(users),
+            Self::Nobody => *self = Self::Sketch(users.into_owned()),
+            _ => self.union().add(&users),
         }
     }
 
@@ -69,8 +69,8 @@ impl UserSet {
         match (&mut *self, other) {
             (_, Self::Nobody) => {}
             (Self::Exact(hashes), Self::Exact(others)) => hashes.add_all(others),
-            (_, Self::Sketch(users)) => self.add_sketch(users),
-            (_, Self::Union(union)) => self.add_sketch(&union.to_users()),
+            (_, Self::Sketch(users)) => self.add_sketch(Cow::Borrowed(users)),
+            (_, Self::Union(union)) => self.add_sketch(Cow::Owned(union.to_users())),
             (_, Self::Exact(_)) => unreachable!("the sets of one question are of one kind"),
         }
     }
@@ -80,7 +80,7 @@ impl UserSet {
         match self {
             Self::Exact(hashes) => hashes.settle(),
             Self::Nobody => {}
-            Self::Sketch(users) => *users = users.united(),
+            Self::Sketch(users) => users.unite(),
             Self::Union(union) => *self = Self::Sketch(union.to_users()),
         }
     }

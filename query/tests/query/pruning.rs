@@ -120,6 +120,29 @@ async fn an_hour_of_one_event_reads_its_pages_and_the_footer() {
     app.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn long_texts_of_one_user_in_a_large_file_are_read_from_the_pages_of_his_rows() {
+    let app = TestApp::empty(config()).await;
+    let mut rows = day(us("2026-11-20T00:00:00Z"), 4 * ROWS_OF_NAME, 128, 1);
+    // Between those of every page, so that no range tells where it is.
+    rows[5 * PAGE_ROWS].user_id = Some("user-500x".to_owned());
+    app.commit(&rows, u64::try_from(rows.len()).unwrap()).await;
+    let file = app.events.snapshot().await.unwrap().files()[0].path.to_string();
+    let (footer, size) = footer(&app, &file).await;
+
+    let question = "SELECT count(*) AS n, sum(length(metadata)) AS bytes FROM events WHERE user_id = 'user-500x'";
+    assert_eq!(app.sql(question).await, [json!({"n": 1, "bytes": rows[5 * PAGE_ROWS].metadata.as_ref().unwrap().len()})]);
+    let read = reads_for(&app, question).await;
+    let page = pages(&footer, "user_id", &(0..rows.len())) + pages(&footer, "metadata", &(0..PAGE_ROWS));
+    println!("file {size}, read {} in {} requests, pages {page}", total(&read), read.len());
+    assert!(total(&read) <= page + GAP_BYTES, "{} bytes of {size}, {page} hold all users and one page: {read:?}", total(&read));
+    assert!(total(&read) * 3 < size, "{} of {size}", total(&read));
+
+    let (status, problem) = app.sql_problem("SELECT count(*) FROM events WHERE user_id LIKE 'user%' AND (metadata->>'n')::int > 1").await;
+    assert_eq!((status, &problem["code"]), (422, &json!("sql_failed")), "what can fail is told as ever: {problem}");
+    app.end().await;
+}
+
 /// Thirty days, a file for each.
 async fn thirty_days(config: Config) -> TestApp {
     let app = TestApp::empty(config).await;

@@ -2,7 +2,7 @@
 //!
 //! Within a day files are taken in the order of their times, as many as fit into one. Of those the smallest ones are merged, as many as
 //! keep this rule: the largest is no larger than all others together. So a late event of a few bytes never makes a large file be
-//! written again. What has rested for a day is merged whatever its sizes.
+//! written again. What has rested is merged whatever its sizes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use schemas::Timestamp;
@@ -16,8 +16,6 @@ const FEW: usize = 4;
 const MANY: usize = 24;
 /// The most files of one merge: each needs some memory.
 const MOST: usize = 96;
-/// What nobody added to for so long will hardly grow any more.
-const REST: TimeDelta = TimeDelta::hours(24);
 const US_PER_HOUR: i64 = 3_600_000_000;
 
 impl Policy {
@@ -27,7 +25,8 @@ impl Policy {
     #[must_use]
     pub fn next(&self, files: &[DataFile], now: DateTime<Utc>, is_left_out: impl Fn(&DataFile) -> bool) -> Option<Vec<DataFile>> {
         let is_small = |file: &&DataFile| file.size_bytes < self.target_bytes / 2 && !is_left_out(file);
-        let times = Times { open_from_us: self.open_from(now), rested_before_ms: (now - REST).timestamp_millis() };
+        let rested_at = now - TimeDelta::from_std(self.rest).unwrap_or(TimeDelta::MAX);
+        let times = Times { open_from_us: self.open_from(now), rested_at_ms: rested_at.timestamp_millis() };
         files.chunk_by(|one, next| one.date == next.date).find_map(|day| {
             let mut small: Vec<&DataFile> = day.iter().filter(is_small).collect();
             small.sort_unstable_by_key(|file| (first_us(file), &*file.path));
@@ -59,14 +58,14 @@ impl Policy {
 
 struct Times {
     open_from_us: i64,
-    rested_before_ms: i64,
+    rested_at_ms: i64,
 }
 
 impl Times {
     /// The files of a pack that are worth a merge.
     fn chosen(&self, pack: Vec<&DataFile>) -> Option<Vec<DataFile>> {
         let (over, open): (Vec<&DataFile>, Vec<&DataFile>) = pack.into_iter().partition(|file| last_us(file) < self.open_from_us);
-        let rested: Vec<&DataFile> = over.iter().filter(|file| file.written_at_ms < self.rested_before_ms).copied().collect();
+        let rested: Vec<&DataFile> = over.iter().filter(|file| file.written_at_ms <= self.rested_at_ms).copied().collect();
         let candidates = [(rested, 2), (of_one_size(over), FEW), (of_one_size(open), MANY)];
         let chosen = candidates.into_iter().find(|(files, enough)| files.len() >= *enough);
         chosen.map(|(files, _)| files.into_iter().cloned().collect())
@@ -99,7 +98,7 @@ fn last_us(file: &DataFile) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use chrono::TimeZone;
     use schemas::EventDate;
@@ -167,6 +166,17 @@ mod tests {
         let files = [file("a", 20, 10, 0, 100 * MIB), file("b", 20, 10, 1, 30 * MIB)];
         assert_eq!(next(&files), ["a", "b"]);
         assert_eq!(next(&[files[0].clone(), file("c", 21, 10, 0, 30 * MIB)]), [""; 0], "files of two days are never merged");
+    }
+
+    #[test]
+    fn without_a_rest_each_day_becomes_one_file_at_once() {
+        let mut files = many(3, 10, 30 * MIB);
+        files.push(file("open", 21, 12, 0, MIB));
+        let policy = Policy { rest: Duration::ZERO, ..Policy::default() };
+        let merged = policy.next(&files, now(), |_| false).unwrap();
+        assert_eq!(merged.len(), 3, "an hour that is not over stays");
+        files.drain(..2);
+        assert!(policy.next(&files, now(), |_| false).is_none(), "one file is as it should be");
     }
 
     #[test]

@@ -62,6 +62,13 @@ impl Users {
         union.to_users()
     }
 
+    /// Takes that form.
+    pub fn unite(&mut self) {
+        if !self.is_united {
+            *self = self.united();
+        }
+    }
+
     /// How many they are. The same for the same users, however they were distributed over other sets.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of users is neither negative nor near 2^63")]

@@ -1,11 +1,14 @@
 //! `tidemark table compact` and `vacuum`: what maintenance does by itself, now and by hand.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use indicatif::{BinaryBytes, HumanCount};
 use pipeline::maintenance::{Config, Maintenance};
 use serde::Serialize;
-use service::{clock::Clock, settings::Settings};
+use service::{
+    clock::Clock,
+    settings::{Interval, Settings},
+};
 use table::{Store, Table};
 
 use super::UpkeepOptions;
@@ -28,9 +31,9 @@ enum What {
     Deleted { files: u64, bytes: u64 },
 }
 
-/// Merges small files, as long as there is something to merge.
+/// Merges small files, as long as there is something to merge, however fresh it is.
 pub(super) async fn compact(options: &UpkeepOptions, settings: &Settings) -> anyhow::Result<()> {
-    let maintenance = open(settings).await?;
+    let maintenance = open(Config { rest: Interval(Duration::ZERO), ..Config::load(settings)? }, settings).await?;
     for table in maintenance.tables() {
         let (mut merges, mut files, mut rows, mut from_bytes, mut to_bytes) = (0, 0, 0, 0, 0);
         if options.dry_run {
@@ -52,7 +55,7 @@ pub(super) async fn compact(options: &UpkeepOptions, settings: &Settings) -> any
 
 /// Deletes the files that no version of the last `maintenance.keep` needs.
 pub(super) async fn vacuum(options: &UpkeepOptions, settings: &Settings) -> anyhow::Result<()> {
-    let maintenance = open(settings).await?;
+    let maintenance = open(Config::load(settings)?, settings).await?;
     for table in maintenance.tables() {
         let garbage = maintenance.garbage(table).await?;
         let (files, bytes) = (garbage.len() as u64, garbage.iter().map(|found| found.size).sum());
@@ -64,8 +67,7 @@ pub(super) async fn vacuum(options: &UpkeepOptions, settings: &Settings) -> anyh
     Ok(())
 }
 
-async fn open(settings: &Settings) -> anyhow::Result<Maintenance> {
-    let config = Config::load(settings)?;
+async fn open(config: Config, settings: &Settings) -> anyhow::Result<Maintenance> {
     let store = Store::open(&settings.section("table")?).await?;
     Ok(Maintenance::open(&store, config, Clock::system()).await?)
 }
