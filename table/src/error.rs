@@ -135,8 +135,8 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
-    /// Parquet encoding failed.
-    #[error("the rows cannot be encoded as Parquet")]
+    /// Rows are not what Parquet takes, or bytes are not Parquet.
+    #[error("Parquet cannot be written or read")]
     Parquet {
         /// Why.
         #[from]

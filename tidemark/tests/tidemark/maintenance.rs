@@ -1,6 +1,10 @@
 //! The table looks after itself while events and questions come.
 
-use std::{path::Path, process::Output, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use testkit::{NatsServer, until};
@@ -24,10 +28,11 @@ async fn send(tidemark: &Tidemark, client: &reqwest::Client, numbers: std::ops::
     assert_eq!(tidemark.post(client, "/events/bulk", body).await.0, 202);
 }
 
-fn parquet_files(folder: &Path) -> usize {
+fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     let days = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let days = days.filter(|day| day.file_name().unwrap().to_str().unwrap().starts_with("event_date="));
-    days.map(|day| std::fs::read_dir(day).unwrap().filter(|file| file.as_ref().unwrap().path().extension().is_some()).count()).sum()
+    let files = days.flat_map(|day| std::fs::read_dir(day).unwrap().map(|file| file.unwrap().path()));
+    files.filter(|file| file.extension().is_some()).collect()
 }
 
 fn status(tidemark: &Tidemark) -> Value {
@@ -92,8 +97,60 @@ async fn compact_and_vacuum_by_hand_say_what_they_would_do_and_do_it() {
     assert!(done.contains("events: 1 merges of 5 files with 50 rows") && done.contains("quarantine: nothing to merge"), "{done}");
     assert_eq!(status(&tidemark)["events"]["files"], 1);
     assert!(table(&["vacuum", "--dry-run"]).contains("events: nothing to delete"), "a query may still read the merged files");
-    assert_eq!(parquet_files(&tidemark.lake().join("events")), 6);
+    assert_eq!(parquet_files(&tidemark.lake().join("events")).len(), 6);
     assert_eq!(tidemark.sql("SELECT count(DISTINCT event_id) FROM events"), "50");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_and_left_out_and_all_others_are_merged() {
+    let (nats, client) = (NatsServer::start().await, reqwest::Client::new());
+    let mut tidemark = Tidemark::start_with_settings(&nats, &["pipeline.max_idle=20ms", "maintenance.interval=1h"]).await;
+    for batch in 0..12 {
+        send(&tidemark, &client, batch * 10..batch * 10 + 10).await;
+        tidemark.says("SELECT count(*) FROM events_committed", &((batch + 1) * 10).to_string()).await;
+    }
+    let poison = parquet_files(&tidemark.lake().join("events")).swap_remove(0);
+    let mut bytes = std::fs::read(&poison).unwrap();
+    let half = bytes.len() / 2;
+    bytes[..half].fill(0);
+    std::fs::write(&poison, bytes).unwrap();
+    tidemark.restart_with(&EAGER).await;
+    let two = async || (status(&tidemark)["events"]["files"] == 2).then_some(());
+    until("all but one are one", Duration::from_secs(60), two).await;
+    let log = tidemark.log();
+    let name = poison.file_name().unwrap().to_str().unwrap();
+    assert!(log.lines().any(|line| line.contains("a file cannot be merged") && line.contains(name) && line.contains("\"tries\":3")), "{log}");
+    send(&tidemark, &client, 120..130).await;
+    tidemark.says("SELECT count(*) FROM events", "130").await;
+}
+
+#[tokio::test]
+async fn files_whose_commit_waited_until_they_are_garbage_are_written_again() {
+    const KEEP: Duration = Duration::from_secs(4);
+    let (nats, client) = (NatsServer::start().await, reqwest::Client::new());
+    let settings = ["pipeline.max_idle=20ms", "maintenance.enabled=false", "maintenance.keep=4s", "query.timeout=2s"];
+    let tidemark = Tidemark::start_with_settings(&nats, &settings).await;
+    send(&tidemark, &client, 0..10).await;
+    tidemark.says("SELECT count(*) FROM events_committed", "10").await;
+
+    let table = tidemark.lake().join("events");
+    let committed = parquet_files(&table);
+    let orphans = || parquet_files(&table).into_iter().filter(|file| !committed.contains(file)).collect::<Vec<_>>();
+    // Files can be written meanwhile, commits cannot.
+    let (log, away) = (table.join("_delta_log"), table.join("away"));
+    std::fs::rename(&log, &away).unwrap();
+    std::fs::write(&log, "no folder").unwrap();
+    send(&tidemark, &client, 10..20).await;
+    until("a file without a commit", Duration::from_secs(30), async || (!orphans().is_empty()).then_some(())).await;
+    let [first] = &orphans()[..] else { panic!("{:?}", orphans()) };
+    let is_garbage = async || (first.metadata().unwrap().modified().unwrap().elapsed().unwrap() > KEEP).then_some(());
+    until("it is old enough to be deleted", Duration::from_secs(30), is_garbage).await;
+    std::fs::remove_file(first).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&away, &log).unwrap();
+
+    tidemark.says("SELECT count(DISTINCT event_id) FROM events_committed", "20").await;
+    assert_eq!(verified(&tidemark)["violation_count"], 0);
 }
 
 #[tokio::test]

@@ -115,6 +115,12 @@ impl Tidemark {
         self.child = spawn(&self.settings, &self.environment, self.folder.path());
     }
 
+    /// Starts it again with further settings, which win.
+    pub(crate) async fn restart_with(&mut self, more: &[&str]) {
+        self.settings.extend(more.iter().map(|setting| (*setting).to_owned()));
+        self.restart().await;
+    }
+
     /// Starts it again with the same settings.
     pub(crate) async fn restart(&mut self) {
         self.kill();
