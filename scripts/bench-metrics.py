@@ -5,7 +5,7 @@ everybody the same question in turns, each in its own process or connection with
 beside heavy SQL in turns. Prints Markdown.
 """
 
-import argparse, contextlib, json, os, platform, socket, statistics, subprocess, tempfile, threading, time, urllib.parse, urllib.request
+import argparse, contextlib, glob, json, os, platform, socket, statistics, subprocess, tempfile, threading, time, urllib.parse, urllib.request
 from datetime import datetime, timedelta, timezone
 
 END = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -211,7 +211,7 @@ def ask(options, lake, folder, stack):
         table.append((f"SQL: {title}", True, askers))
 
     total = get(ports["kept"], "/sql?format=json&q=" + urllib.parse.quote("SELECT count(*) AS n FROM events"))[0]["n"]
-    parquet = [os.path.join(path, name) for path, _, names in os.walk(f"{lake}/events") for name in names if name.endswith(".parquet")]
+    parquet = glob.glob(files)
     size = sum(os.path.getsize(path) for path in parquet)
     print(f"{total:,} events of {DAYS} days, {len(parquet)} files, {size / total:.1f} bytes per event. Medians of {options.rounds} rounds in "
           f"turns, in milliseconds, with the spread; two threads each.\n{os.cpu_count()} cores ({platform.machine()}), DuckDB "
