@@ -62,6 +62,7 @@ QUESTIONS = "\n## Questions\n"
 def write(options, results):
     """After each measurement, so that an interrupted run is not lost."""
     rows = [row for name in ALL for row in results["measured"].get(name, [])]
+    os.makedirs(os.path.dirname(options.results) or ".", exist_ok=True)
     with open(options.results, "w") as file:
         json.dump(results, file, indent=1)
     questions = kept(options.page)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use schemas::{
@@ -56,12 +56,10 @@ pub(super) fn api() -> Api<Door> {
 /// The routes, with the limit of the body on both sides of decompression.
 pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
     let (routes, _) = api().finish();
-    routes
-        .layer(DefaultBodyLimit::max(max_body.as_usize()))
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(from_fn_with_state(WireLimit { max: max_body, setting: "ingest.max_body" }, WireLimit::check))
-        .layer(from_fn(options::apply))
-        .with_state(door)
+    let wire = WireLimit { max: max_body, setting: "ingest.max_body" };
+    let decompression = RequestDecompressionLayer::new().pass_through_unaccepted(true);
+    // As one layer: each is a copy of the route behind it and a box for its future, for every request.
+    routes.layer((from_fn_with_state(wire, options::apply), decompression, DefaultBodyLimit::max(max_body.as_usize()))).with_state(door)
 }
 
 async fn events(State(door): State<Door>, events: Events) -> Result<Response, Problem> {

@@ -1,13 +1,13 @@
 //! What a client asks beside its events: `Prefer: handling=strict` and `?dry_run=true`; the answer says what was applied.
 
 use axum::{
-    extract::{Query, Request},
+    extract::{Query, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use schemas::suggest::nearest;
-use service::problem::Problem;
+use service::{http::WireLimit, problem::Problem};
 
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
@@ -54,14 +54,17 @@ impl Options {
     }
 }
 
-/// Reads the options of a request before its body, and tells in the answer what was applied.
-pub(super) async fn apply(mut request: Request, next: Next) -> Response {
+/// Reads the options of a request before its body, which is limited, and tells in the answer what was applied.
+pub(super) async fn apply(State(wire): State<WireLimit>, mut request: Request, next: Next) -> Response {
     let options = match Options::of(&request) {
         Ok(options) => options,
         Err(problem) => return problem.into_response(),
     };
     request.extensions_mut().insert(options);
-    let mut response = next.run(request).await;
+    let mut response = match wire.of(request) {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
     options.tell(response.headers_mut());
     response
 }

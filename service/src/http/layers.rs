@@ -1,5 +1,6 @@
 //! What every answer has: a request id, an error in the one shape, a line of metrics, and no panic that reaches the client.
 
+mod series;
 mod span;
 
 use std::{any::Any, borrow::Cow, time::Instant};
@@ -44,7 +45,8 @@ struct Asked {
 /// Gives every answer of the finished router, fallbacks included, what it must have. Apply it once, to the router that is
 /// served, after all merging.
 pub fn layers(router: Router) -> Router {
-    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn(answer))
+    // As one layer: each is a copy of the route behind it and a box for its future, for every request.
+    router.layer((from_fn(answer), CatchPanicLayer::custom(panicked)))
 }
 
 impl RequestId {
@@ -96,19 +98,18 @@ impl Asked {
 
     /// Labels have few values: known methods, routes rather than paths.
     fn count(&self, status: StatusCode, caller: Option<&Caller>) {
-        let method = if is_standard(&self.method) { self.method.to_string() } else { "other".to_owned() };
-        let route = self.route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+        let method = standard(&self.method).unwrap_or("other");
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
         let elapsed = self.at.elapsed();
         let caller = caller.map(tracing::field::display);
-        tracing::debug!(id = self.id.as_str(), %method, path = self.uri.path(), status = status.as_u16(), caller, ?elapsed, "answered");
-        let status = status.as_u16().to_string();
-        metrics::histogram!("http_request_duration_seconds", "route" => route.clone(), "status" => status.clone()).record(elapsed);
-        metrics::counter!("http_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
+        tracing::debug!(id = self.id.as_str(), method, path = self.uri.path(), status = status.as_u16(), caller, ?elapsed, "answered");
+        series::count(method, route, status, elapsed);
     }
 }
 
-fn is_standard(method: &Method) -> bool {
-    [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH].contains(method)
+/// The name of a common method.
+fn standard(method: &Method) -> Option<&'static str> {
+    ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"].into_iter().find(|name| *name == method.as_str())
 }
 
 /// A panic in a handler. Where it happened is in the log line of the panic itself.

@@ -4,17 +4,14 @@ use std::error::Error;
 
 use axum::{
     body::{Body, HttpBody},
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
+    extract::Request,
 };
 use http::StatusCode;
 use http_body_util::{LengthLimitError, Limited};
 
 use crate::{problem::Problem, settings::ByteSize};
 
-/// The largest body on the wire. As a middleware it refuses a body that says to be larger before it is read, and cuts one that
-/// is larger without saying so.
+/// The largest body on the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct WireLimit {
     /// The most bytes.
@@ -24,12 +21,15 @@ pub struct WireLimit {
 }
 
 impl WireLimit {
-    /// The middleware, for `axum::middleware::from_fn_with_state`.
-    pub async fn check(State(limit): State<Self>, request: Request, next: Next) -> Response {
-        if request.body().size_hint().lower() > limit.max.0 {
-            return body_too_large(limit.setting).into_response();
+    /// The same request, its body cut where it is larger without saying so.
+    ///
+    /// # Errors
+    /// 413 for a body that says to be larger.
+    pub fn of(self, request: Request) -> Result<Request, Problem> {
+        match request.body().size_hint().lower() > self.max.0 {
+            true => Err(body_too_large(self.setting)),
+            false => Ok(request.map(|body| Body::new(Limited::new(body, self.max.as_usize())))),
         }
-        next.run(request.map(|body| Body::new(Limited::new(body, limit.max.as_usize())))).await
     }
 
     /// Whether a body that was larger on the wire is the cause of `error`.

@@ -119,7 +119,10 @@ async fn a_damaged_file_is_named_and_left_out_and_all_others_are_merged() {
     until("all but one are one", Duration::from_secs(60), two).await;
     let log = tidemark.log();
     let name = poison.file_name().unwrap().to_str().unwrap();
-    assert!(log.lines().any(|line| line.contains("a file cannot be merged") && line.contains(name) && line.contains("\"tries\":3")), "{log}");
+    assert!(
+        log.lines().any(|line| line.contains("a file cannot be merged") && line.contains(name) && line.contains("\"tries\":3")),
+        "{log}"
+    );
     send(&tidemark, &client, 120..130).await;
     tidemark.says("SELECT count(*) FROM events", "130").await;
 }

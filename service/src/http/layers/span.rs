@@ -4,7 +4,7 @@ use axum::extract::MatchedPath;
 use http::{HeaderMap, StatusCode, uri::Scheme};
 use tracing::{Span, field};
 
-use super::{Asked, is_standard};
+use super::{Asked, standard};
 use crate::telemetry::traces::{TARGET, TraceContext};
 
 /// What the conventions call a method that is no common one.
@@ -13,7 +13,7 @@ const OTHER_METHOD: &str = "_OTHER";
 /// The span of a request that was read as far as its head: a child of the client's own, if the client names one.
 pub(super) fn begin(asked: &Asked, headers: &HeaderMap, scheme: Option<&Scheme>) -> Span {
     let route = asked.route.as_ref().map(MatchedPath::as_str);
-    let method = if is_standard(&asked.method) { asked.method.as_str() } else { OTHER_METHOD };
+    let method = standard(&asked.method).unwrap_or(OTHER_METHOD);
     let span = tracing::debug_span!(
         target: TARGET,
         "request",
