@@ -25,22 +25,22 @@ mod watch;
 
 #[tokio::test]
 async fn one_process_on_a_folder_tells_one_story_whatever_breaks() {
-    run::run(&Plan::slice(1, Setting { is_on_s3: false, is_together: true, shards: 1 })).await;
+    run::run(&Plan::slice(1, Setting { is_on_s3: false, is_together: true, shards: 1, journal_gib: 1 })).await;
 }
 
 #[tokio::test]
 async fn three_processes_on_s3_tell_one_story_whatever_breaks() {
-    run::run(&Plan::slice(2, Setting { is_on_s3: true, is_together: false, shards: 2 })).await;
+    run::run(&Plan::slice(2, Setting { is_on_s3: true, is_together: false, shards: 2, journal_gib: 1 })).await;
 }
 
 #[tokio::test]
 async fn every_crash_leaves_one_story_and_needs_no_hand_on_a_folder() {
-    run::run(&Plan::crashes(3, Setting { is_on_s3: false, is_together: false, shards: 1 })).await;
+    run::run(&Plan::crashes(3, Setting { is_on_s3: false, is_together: false, shards: 1, journal_gib: 1 })).await;
 }
 
 #[tokio::test]
 async fn every_crash_leaves_one_story_and_needs_no_hand_on_s3() {
-    run::run(&Plan::crashes(4, Setting { is_on_s3: true, is_together: false, shards: 1 })).await;
+    run::run(&Plan::crashes(4, Setting { is_on_s3: true, is_together: false, shards: 1, journal_gib: 1 })).await;
 }
 
 #[tokio::test]

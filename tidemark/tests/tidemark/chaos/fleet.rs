@@ -197,7 +197,7 @@ fn shared_settings(setting: Setting, nats: &NatsServer, folder: &TempDir) -> Vec
         "maintenance.interval=500ms".to_owned(),
         "maintenance.grace=0s".to_owned(),
         "maintenance.keep=1m".to_owned(),
-        "journal.max_bytes=1 GiB".to_owned(),
+        format!("journal.max_bytes={} GiB", setting.journal_gib),
     ];
     if setting.is_on_s3 {
         let s3 = ["url=s3://tidemark/lake", "s3.access_key_id=testkit", "s3.secret_access_key=testkit-secret", "s3.allow_http=true"];

@@ -31,12 +31,14 @@ pub(crate) struct Setting {
     /// All roles in one process, else three.
     pub(crate) is_together: bool,
     pub(crate) shards: u16,
+    /// The journal, which must hold all of the run, so that all of it can be judged.
+    pub(crate) journal_gib: u64,
 }
 
 impl Setting {
     fn drawn(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
-        Self { is_on_s3: random.random_bool(0.7), is_together: random.random_bool(0.3), shards: random.random_range(1..=2) }
+        Self { is_on_s3: random.random_bool(0.7), is_together: random.random_bool(0.3), shards: random.random_range(1..=2), journal_gib: 1 }
     }
 }
 
@@ -154,7 +156,10 @@ impl Plan {
 
     /// Nothing breaks for so long: commits, merges, deletions and questions meet only each other.
     pub(crate) fn calm(seed: u64, is_on_s3: bool, length: Duration, events_per_second: u32) -> Self {
-        let setting = Setting { is_on_s3, is_together: false, shards: 1 };
+        /// More than an event takes in the journal.
+        const EVENT_BYTES: u64 = 500;
+        let journal_bytes = length.as_secs() * u64::from(events_per_second) * EVENT_BYTES;
+        let setting = Setting { is_on_s3, is_together: false, shards: 1, journal_gib: 1 + (journal_bytes >> 30) };
         Self { length, events_per_second, ..Self::new(seed, setting, Duration::ZERO) }
     }
 
