@@ -11,9 +11,8 @@ use crate::process::{Tidemark, good};
 
 /// What statements may take together.
 const SETTINGS: [&str; 1] = ["query.memory=64MiB"];
-/// Above what the process had before: `query.memory`; rows in motion, which are outside of it, at most 64 MiB for one call and one batch of
-/// each statement; and as much again as one of them for what the allocator keeps.
-const MOST_MORE_BYTES: u64 = (64 + 64 * HEAVY.len() as u64 + 64) << 20;
+/// Above what the process had before. Rows in motion are outside of `query.memory`: at most 64 MiB for one call and one batch.
+const MOST_MORE_BYTES: u64 = 512 << 20;
 const EVENTS: usize = 300;
 /// A short statement waits for its turn between the heavy ones, so it is asked now and then.
 const EVENTS_FOR_A_STATEMENT: usize = 50;
