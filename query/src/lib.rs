@@ -48,6 +48,8 @@ mod sql;
 mod statements;
 mod stats;
 mod suggest;
+mod watch;
+mod widths;
 
 pub use params::parse_instant;
 pub use pipelines::Pipelines;

@@ -27,14 +27,8 @@ use datafusion::{
 use schemas::{IdentityRule, raw::Field, tables};
 
 use crate::{
-    bounded, bytes,
-    cancel::{Cancel, CheckJoins},
-    constants::ConstantsFit,
-    cut::Cut,
-    early::EarlyFilters,
-    engine::Engine,
-    event_id::event_id,
-    provider::WithTail,
+    bounded, bytes, cancel::Cancel, constants::ConstantsFit, cut::Cut, early::EarlyFilters, engine::Engine, event_id::event_id,
+    provider::WithTail, watch::WatchOperators,
 };
 
 const CATALOG: &str = "tidemark";
@@ -109,12 +103,12 @@ fn quarantine(cut: &Cut) -> Result<WithTail> {
     WithTail::new(cut.quarantine.clone(), &tables::quarantine(), tail)
 }
 
-/// The rules that make a physical plan, with [`CheckJoins`] where the shape of the plan is final and filters are not yet tied to it,
+/// The rules that make a physical plan, with [`WatchOperators`] where the shape of the plan is final and filters are not yet tied to it,
 /// and [`EarlyFilters`] and [`ConstantsFit`] at the end.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let final_shape = rules.iter().position(|rule| rule.name() == "EnsureCooperative").map_or(rules.len(), |place| place + 1);
-    rules.insert(final_shape, Arc::new(CheckJoins));
+    rules.insert(final_shape, Arc::new(WatchOperators));
     rules.push(Arc::new(EarlyFilters));
     rules.push(Arc::new(ConstantsFit));
     rules

@@ -23,6 +23,7 @@ mod expansion;
 mod fault;
 mod format;
 mod gate;
+mod over;
 mod plan;
 mod request;
 mod twice;

@@ -4,16 +4,16 @@ use std::iter::zip;
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, Int64Array},
-        compute::{cast, kernels::length::length},
+        array::{ArrayRef, AsArray, Int64Array},
+        compute::cast,
         datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
     },
     common::Result,
     logical_expr::{ColumnarValue, ScalarFunctionArgs},
 };
 
-/// What a number in a list takes, and at least any element.
-const NUMBER_BYTES: u128 = 8;
+use crate::widths::{self, NUMBER_BYTES};
+
 /// A character may take so many bytes.
 const CHARACTER_BYTES: u128 = 4;
 const US_PER_DAY: i64 = 24 * 3_600_000_000;
@@ -45,7 +45,7 @@ impl Size {
     /// Bytes for all rows of a call.
     pub(super) fn of(self, call: &ScalarFunctionArgs) -> Result<u128> {
         let rows = call.number_rows;
-        let widths = |argument: &ColumnarValue| of_rows(argument, rows, widths);
+        let widths = |argument: &ColumnarValue| of_rows(argument, rows, widths::of_values);
         let numbers = |argument: &ColumnarValue| of_rows(argument, rows, numbers);
         Ok(match (self, &call.args[..]) {
             (Self::Repeated, [what, times, ..]) => zip(widths(what)?, numbers(times)?).map(|(width, times)| width * positive(times)).sum(),
@@ -92,16 +92,6 @@ fn of_rows<T: Copy>(argument: &ColumnarValue, rows: usize, read: impl Fn(&ArrayR
         ColumnarValue::Array(values) => read(values),
         ColumnarValue::Scalar(value) => Ok(vec![read(&value.to_array()?)?[0]; rows]),
     }
-}
-
-/// What each value takes: texts and bytes exactly, anything else on average.
-fn widths(values: &ArrayRef) -> Result<Vec<u128>> {
-    if values.data_type().is_string() || values.data_type().is_binary() {
-        return Ok(numbers(&length(values)?)?.into_iter().map(positive).collect());
-    }
-    let bytes = values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size());
-    let average = bytes.div_ceil(values.len().max(1)) as u128;
-    Ok(vec![average.max(NUMBER_BYTES); values.len()])
 }
 
 /// Whole numbers; times and intervals in microseconds, intervals at least as short as they are. An absent one is zero.

@@ -16,7 +16,7 @@ use datafusion_functions_json::{JSON_UNION_DATA_TYPE, functions::json_union_to_t
 
 use super::{
     fault::{self, BadStatement},
-    gate, twice,
+    gate, over, twice,
 };
 use crate::bounded::Share;
 
@@ -34,6 +34,7 @@ pub(super) async fn plan(session: SessionState, statement: Statement, params: Op
     };
     check_zones(&plan)?;
     twice::check(&plan)?;
+    over::check(&plan)?;
     let plan = in_plain_types(plan).map_err(|error| fault::of_statement(&error))?;
     let share = Share::among_calls_of(&plan).map_err(|error| fault::of_statement(&error))?;
     Ok(DataFrame::new(with_share(session, share), plan))

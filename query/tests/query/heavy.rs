@@ -12,6 +12,21 @@ const HOLDS_MEMORY: &str =
 /// More statements than fit.
 const MANY: usize = 16;
 
+/// Each makes an operator keep more than there is, which the operator itself does not tell.
+const KEEPS_TOO_MUCH: [&str; 6] = [
+    "SELECT count(*) OVER () AS n, a.metadata FROM events a, events b, events c",
+    "SELECT sum(a._index) OVER (ORDER BY 1) AS n, a.path || b.path FROM events a, events b, events c",
+    "SELECT max(n) FROM (SELECT sum(a._index) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS n FROM events a, events b)",
+    "SELECT a.event_name, array_agg(a.metadata) FROM events a, events b, events c GROUP BY 1",
+    "SELECT a.event_name, median(a._index + b._index), count(*) FROM events a, events b, events c GROUP BY 1",
+    "SELECT cardinality(array_agg(s)) FROM (SELECT repeat(path, 100) || event_name AS s FROM events, generate_series(1, 20) LIMIT 1000000)",
+];
+/// Each has more rows than could be kept, and does not need to.
+const KEEPS_LITTLE: [&str; 2] = [
+    "SELECT max(n) FROM (SELECT row_number() OVER () AS n FROM generate_series(1, 3000000))",
+    "SELECT count(p) FROM (SELECT lag(value) OVER (PARTITION BY value / 1000 ORDER BY value) AS p FROM generate_series(1, 250000))",
+];
+
 /// Streams that are not read, as many as can be had, and why there are no more.
 async fn streams_without_a_reader(app: &TestApp) -> (Vec<Response>, String) {
     let mut streams = Vec::new();
@@ -40,6 +55,20 @@ async fn sql_that_has_all_its_memory_leaves_metrics_their_part_and_gives_it_back
         (streams_without_a_reader(&app).await.0.len() == held).then_some(())
     })
     .await;
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_keeps_counts_whether_it_says_so_or_not() {
+    let (app, _) = TestApp::seeded_with(Config { memory: ByteSize(16 << 20), ..config() }).await;
+    for sql in KEEPS_TOO_MUCH {
+        let response = app.post("/sql?format=json", sql).send().await.unwrap();
+        let (status, answer) = (response.status(), response.text().await.unwrap());
+        assert!(status == 422 && answer.contains("out_of_memory"), "{sql}: {status} {answer}");
+    }
+    for sql in KEEPS_LITTLE {
+        println!("{sql}: {:?}", app.sql(sql).await);
+    }
     app.end().await;
 }
 

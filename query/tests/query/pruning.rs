@@ -45,7 +45,7 @@ fn day(start: i64, count: usize, width: usize, first_sequence: i64) -> Vec<Row> 
             channel: Some("web"),
             campaign_id: None,
             site_id: Some("shop"),
-            path: Some(if at % 3 == 0 { "/" } else { "/about" }),
+            path: Some(if at.is_multiple_of(3) { "/" } else { "/about" }),
             tags: None,
             metadata: Some(format!(r#"{{"n":"{noise}"}}"#)),
             sequence: first_sequence + i64::try_from(at).unwrap(),

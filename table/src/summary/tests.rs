@@ -33,7 +33,10 @@ fn levels(rows: &[RecordBatch]) -> Vec<(Level, Vec<Cell>)> {
     maker.finish()
 }
 
-fn told(cells: &[Cell]) -> Vec<(i64, Option<&str>, Option<&str>, u64, u64)> {
+/// Hour, event, channel, events, users.
+type Told<'a> = (i64, Option<&'a str>, Option<&'a str>, u64, u64);
+
+fn told(cells: &[Cell]) -> Vec<Told<'_>> {
     let told = cells.iter().map(|Cell { place, events, users }| {
         (place.start_us / Span::Hour.us(), place.event_name.as_deref(), place.channel.as_deref(), *events, users.estimate())
     });
