@@ -11,7 +11,10 @@ use datafusion::{
     execution::memory_pool::{MemoryConsumer, MemoryPool},
 };
 use futures::TryStreamExt;
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use table::{Cell, DataFile, Level, Place, Scan, Span, Summary, Table, Texts};
 
 use super::{
@@ -23,7 +26,7 @@ use super::{
 };
 use crate::{error::Error, measures};
 
-/// A guess, for the cache to lay out its shards.
+/// A guess, for the cache to know how many it may have to hold.
 const TALLY_BYTES: usize = 16 << 10;
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 
@@ -55,7 +58,10 @@ impl FileTallies {
     /// The tallies of this table's files. Those that are kept take at most `kept_bytes`; what is being counted takes from `memory`.
     pub(crate) fn new(events: Table, kept_bytes: u64, memory: Arc<dyn MemoryPool>) -> Self {
         let items = usize::try_from(kept_bytes).unwrap_or(usize::MAX) / TALLY_BYTES;
-        Self { events, memory, kept: Cache::with_weighter(items, kept_bytes, Bytes) }
+        // One shard: of several each would have its part of the bytes, and never keep what does not fit into that.
+        let options = OptionsBuilder::new().estimated_items_capacity(items).weight_capacity(kept_bytes).shards(1).build();
+        let options = options.expect("both capacities are given");
+        Self { events, memory, kept: Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default()) }
     }
 
     /// The memory that questions take from.

@@ -201,6 +201,20 @@ async fn footers_beyond_their_memory_are_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_many_users_that_takes_a_sixth_of_its_memory_is_kept() {
+    let app = TestApp::empty(Config { cache: ByteSize(4 << 20), ..config() }).await;
+    let mut rows = day(us("2026-11-20T00:00:00Z"), 40_000, 2, 1);
+    rows.iter_mut().enumerate().for_each(|(at, row)| row.user_id = Some(format!("user-{at}")));
+    app.commit(&rows, 40_000).await;
+    let question =
+        [("from", "2026-11-20T00:00:00Z"), ("to", "2026-11-20T23:59:59.999999Z"), ("group_by", "event_name"), ("uniques", "exact")];
+    let users = async || app.json("/metrics", &question).await["unique_users"].clone();
+    assert_eq!((users().await, app.watch.take_reads().is_empty()), (json!(40_000), false));
+    assert_eq!((users().await, app.watch.take_reads().len()), (json!(40_000), 0), "from what was kept");
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cold_start_over_a_thousand_files_asks_each_at_most_twice() {
     const FILES: i64 = 1000;
     let app = TestApp::empty(config()).await;
