@@ -3,7 +3,7 @@
 //! What a function makes is no operator's memory, so the memory pool does not see it: `repeat('x', 10000000000)` would take the
 //! process with it, and so would thirty nested `s || s`. These functions, and the operator `||`, are told what they would make for a
 //! batch before they make it, and refuse more than their [`Share`]. As a table, `FROM generate_series(...)` makes its rows as they are
-//! read, and needs no bound.
+//! read, and needs no bound. What takes far longer than its texts are long is told how many steps it would take.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ mod size;
 
 pub(crate) use self::share::Share;
 
-const FUNCTIONS: [(&str, Size); 18] = [
+const FUNCTIONS: [(&str, Size); 19] = [
     ("repeat", Size::Repeated),
     ("array_repeat", Size::Repeated),
     ("lpad", Size::Filled),
@@ -42,7 +42,11 @@ const FUNCTIONS: [(&str, Size); 18] = [
     ("array_prepend", Size::Joined),
     ("array_concat", Size::Joined),
     ("array_to_string", Size::Delimited),
+    ("levenshtein", Size::Compared),
 ];
+
+/// The most that one call may compare for one batch of rows: a second or two, which nothing can end.
+const MOST_STEPS: u128 = 1 << 30;
 
 /// Puts the bounded functions in the place of the others, also where an operator or the planner names them.
 pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
@@ -106,6 +110,12 @@ impl ScalarUDFImpl for Bounded {
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bytes = self.size.of(&call)?;
+        if self.size == Size::Compared {
+            return match bytes > MOST_STEPS {
+                true => exec_err!("`{}` would take {bytes} steps for one batch of rows; at most {MOST_STEPS} are possible", self.name()),
+                false => self.inner.invoke_with_args(call),
+            };
+        }
         let most = Share::of(&call.config_options).bytes();
         if bytes > most {
             return exec_err!(

@@ -39,6 +39,8 @@ pub(super) enum Size {
     Separated,
     /// The elements of the first argument with the second between any two.
     Delimited,
+    /// Each byte of the first argument with each of the second: steps rather than bytes.
+    Compared,
 }
 
 impl Size {
@@ -73,6 +75,7 @@ impl Size {
                 let widest = widths(delimiter)?.into_iter().max().unwrap_or_default();
                 widths(lists)?.into_iter().map(|width| width + width / NUMBER_BYTES.min(CHARACTER_BYTES) * widest).sum()
             }
+            (Self::Compared, [one, other, ..]) => zip(widths(one)?, widths(other)?).map(|(one, other)| one * other).sum(),
             _ => 0,
         })
     }

@@ -64,6 +64,19 @@ async fn a_function_never_makes_more_than_memory_can_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn texts_that_are_too_long_to_be_compared_are_refused_before() {
+    let (app, _) = TestApp::seeded().await;
+    let (status, problem) = app.sql_problem("SELECT levenshtein(repeat(path, 10000), repeat(event_name, 10000)) FROM events").await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some("sql_failed")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("steps for one batch of rows"), "{problem}");
+    let of_constants = "SELECT levenshtein(repeat('a', 1000000), repeat('b', 1000000)) FROM events";
+    assert_eq!(app.sql_problem(of_constants).await.0, 422, "nor is it computed while it is planned");
+    assert_eq!(app.sql("SELECT levenshtein('kitten', 'sitting') AS n").await, [json!({"n": 3})]);
+    assert_eq!(app.sql("SELECT max(levenshtein(path, event_name)) > 0 AS is_any FROM events").await, [json!({"is_any": true})]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn texts_joined_and_many_calls_together_never_make_more_than_memory_can_hold() {
     let (app, _) = TestApp::seeded().await;
     // Ten megabytes for each million.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use indicatif::{BinaryBytes, HumanCount};
+use indicatif::BinaryBytes;
 use pipeline::maintenance::{Config, Maintenance};
 use serde::Serialize;
 use service::{
@@ -12,7 +12,7 @@ use service::{
 use table::{Store, Table};
 
 use super::UpkeepOptions;
-use crate::output;
+use crate::output::{self, counted};
 
 /// What was done, or would be, in one table.
 #[derive(Debug, Serialize)]
@@ -89,17 +89,17 @@ impl fmt::Display for Outcome {
             (What::Merged { merges: 0, .. }, _) => write!(f, "{table}: nothing to merge"),
             (What::Deleted { files: 0, .. }, _) => write!(f, "{table}: nothing to delete"),
             (What::Merged { files, rows, from_bytes, .. }, true) => {
-                let (files, rows) = (HumanCount(*files), HumanCount(*rows));
-                write!(f, "{table}: the first merge would make one of {files} files with {rows} rows and {}", BinaryBytes(*from_bytes))
+                let (files, rows) = (counted(*files, "file"), counted(*rows, "row"));
+                write!(f, "{table}: the first merge would make one of {files} with {rows} and {}", BinaryBytes(*from_bytes))
             }
             (What::Merged { merges, files, rows, from_bytes, to_bytes }, false) => {
-                let [merges, files, rows] = [merges, files, rows].map(|count| HumanCount(*count).to_string());
+                let (merges, files, rows) = (counted(*merges, "merge"), counted(*files, "file"), counted(*rows, "row"));
                 let (from, to) = (BinaryBytes(*from_bytes), BinaryBytes(*to_bytes));
-                write!(f, "{table}: {merges} merges of {files} files with {rows} rows; {from} became {to}")
+                write!(f, "{table}: {merges} of {files} with {rows}; {from} became {to}")
             }
             (What::Deleted { files, bytes }, dry_run) => {
                 let done = if *dry_run { "would be deleted" } else { "deleted" };
-                write!(f, "{table}: {} files ({}) that no version needs {done}", HumanCount(*files), BinaryBytes(*bytes))
+                write!(f, "{table}: {} ({}) that no version needs {done}", counted(*files, "file"), BinaryBytes(*bytes))
             }
         }
     }
