@@ -25,7 +25,7 @@ pub(crate) use self::share::Share;
 
 const FUNCTIONS: [(&str, Size); 19] = [
     ("repeat", Size::Repeated),
-    ("array_repeat", Size::Repeated),
+    ("array_repeat", Size::Listed),
     ("lpad", Size::Filled),
     ("rpad", Size::Filled),
     ("array_resize", Size::Filled),
@@ -45,7 +45,7 @@ const FUNCTIONS: [(&str, Size); 19] = [
     ("levenshtein", Size::Compared),
 ];
 
-/// The most that one call may compare for one batch of rows: a second or two, which nothing can end.
+/// The most that one call may compare for one batch of rows: what has begun cannot be ended.
 const MOST_STEPS: u128 = 1 << 30;
 
 /// Puts the bounded functions in the place of the others, also where an operator or the planner names them.
@@ -109,17 +109,17 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let bytes = self.size.of(&call)?;
+        let amount = self.size.of(&call)?;
         if self.size == Size::Compared {
-            return match bytes > MOST_STEPS {
-                true => exec_err!("`{}` would take {bytes} steps for one batch of rows; at most {MOST_STEPS} are possible", self.name()),
+            return match amount > MOST_STEPS {
+                true => exec_err!("`{}` would take {amount} steps for one batch of rows; at most {MOST_STEPS} are possible", self.name()),
                 false => self.inner.invoke_with_args(call),
             };
         }
         let most = Share::of(&call.config_options).bytes();
-        if bytes > most {
+        if amount > most {
             return exec_err!(
-                "`{}` would make {bytes} bytes for one batch of rows; at most {} are possible, less where many calls share a statement",
+                "`{}` would make {amount} bytes for one batch of rows; at most {} are possible, less where many calls share a statement",
                 self.name(),
                 ByteCount(most)
             );

@@ -19,7 +19,8 @@ pub(crate) fn of_rows(batch: &RecordBatch) -> Result<Vec<u128>> {
     sums(batch.columns(), batch.num_rows())
 }
 
-/// Bytes of each value: exact for texts and bytes, for a list as much as its elements take on average, on average for anything else.
+/// Bytes of each value: exact for texts and bytes, for a list as much as its elements and their places take on average, on average for
+/// anything else.
 pub(crate) fn of_values(values: &ArrayRef) -> Result<Vec<u128>> {
     let widths = match values.data_type() {
         kind if kind.is_string() || kind.is_binary() => {
@@ -45,5 +46,5 @@ fn sums(columns: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
 fn of_lists<O: OffsetSizeTrait>(offsets: &[O], elements: &ArrayRef) -> Result<Vec<u128>> {
     let all: u128 = of_values(elements)?.into_iter().sum();
     let average = all.div_ceil(elements.len().max(1) as u128);
-    Ok(offsets.windows(2).map(|ends| (ends[1] - ends[0]).as_usize() as u128 * average).collect())
+    Ok(offsets.windows(2).map(|ends| (ends[1] - ends[0]).as_usize() as u128 * (average + NUMBER_BYTES)).collect())
 }

@@ -1,4 +1,5 @@
-//! Bounded functions in the place of those that an operator or the planner names by itself, such as `a || b` and `[a, b]`.
+//! Bounded functions in the place of those that an operator or the planner names by itself, such as `a || b` and `[a, b]`; and texts
+//! in the place of views for the aggregation that would keep what they point to without counting it.
 
 use std::sync::Arc;
 

@@ -25,6 +25,8 @@ const DAYS_PER_MONTH: i64 = 28;
 pub(super) enum Size {
     /// The first argument as often as the second says.
     Repeated,
+    /// A list with the first argument as often as the second says.
+    Listed,
     /// As long as the second argument says, in characters or elements.
     Filled,
     /// The first argument with the third in the place of each second one that may be in it.
@@ -51,6 +53,9 @@ impl Size {
         let numbers = |argument: &ColumnarValue| of_rows(argument, rows, numbers);
         Ok(match (self, &call.args[..]) {
             (Self::Repeated, [what, times, ..]) => zip(widths(what)?, numbers(times)?).map(|(width, times)| width * positive(times)).sum(),
+            (Self::Listed, [what, times, ..]) => {
+                zip(widths(what)?, numbers(times)?).map(|(width, times)| (width + NUMBER_BYTES) * positive(times)).sum()
+            }
             (Self::Filled, [what, length, fill @ ..]) => {
                 let fill = fill.first().map(widths).transpose()?.unwrap_or_default();
                 let widest = fill.into_iter().max().unwrap_or_default().max(NUMBER_BYTES).max(CHARACTER_BYTES);
@@ -73,7 +78,7 @@ impl Size {
             }
             (Self::Delimited, [lists, delimiter, ..]) => {
                 let widest = widths(delimiter)?.into_iter().max().unwrap_or_default();
-                widths(lists)?.into_iter().map(|width| width + width / NUMBER_BYTES.min(CHARACTER_BYTES) * widest).sum()
+                widths(lists)?.into_iter().map(|width| width + width / NUMBER_BYTES * widest).sum()
             }
             (Self::Compared, [one, other, ..]) => zip(widths(one)?, widths(other)?).map(|(one, other)| one * other).sum(),
             _ => 0,

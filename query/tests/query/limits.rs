@@ -64,6 +64,24 @@ async fn a_function_never_makes_more_than_memory_can_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_element_without_a_text_takes_its_place_in_a_list_all_the_same() {
+    let (app, _) = TestApp::seeded().await;
+    let of_one_row = |expression: &str| format!("SELECT {expression} AS n FROM (SELECT path FROM events LIMIT 1)");
+    for call in [
+        "cardinality(array_repeat(left(path, 0), 20000000))",
+        "length(array_to_string(array_repeat(left(path, 0), 1000000), repeat('x', 100)))",
+    ] {
+        let (status, problem) = app.sql_problem(&of_one_row(call)).await;
+        assert!(status == 422 && problem["detail"].as_str().unwrap().contains("at most 64 MiB"), "{call}: {problem}");
+    }
+    let repeated = "SELECT sum(cardinality(a.l)) AS n FROM (SELECT array_agg(left(a.path, 0)) AS l FROM events a, generate_series(1, 2)) a, events b";
+    let (status, problem) = app.sql_problem(repeated).await;
+    assert!(status == 422 && problem["detail"].as_str().unwrap().contains("would be repeated"), "{problem}");
+    assert_eq!(app.sql(&of_one_row("cardinality(array_repeat(left(path, 0), 1000))")).await, [json!({"n": 1000})]);
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn texts_that_are_too_long_to_be_compared_are_refused_before() {
     let (app, _) = TestApp::seeded().await;
     let (status, problem) = app.sql_problem("SELECT levenshtein(repeat(path, 10000), repeat(event_name, 10000)) FROM events").await;
