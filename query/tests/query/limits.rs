@@ -74,7 +74,8 @@ async fn an_element_without_a_text_takes_its_place_in_a_list_all_the_same() {
         let (status, problem) = app.sql_problem(&of_one_row(call)).await;
         assert!(status == 422 && problem["detail"].as_str().unwrap().contains("at most 64 MiB"), "{call}: {problem}");
     }
-    let repeated = "SELECT sum(cardinality(a.l)) AS n FROM (SELECT array_agg(left(a.path, 0)) AS l FROM events a, generate_series(1, 2)) a, events b";
+    let repeated =
+        "SELECT sum(cardinality(a.l)) AS n FROM (SELECT array_agg(left(a.path, 0)) AS l FROM events a, generate_series(1, 2)) a, events b";
     let (status, problem) = app.sql_problem(repeated).await;
     assert!(status == 422 && problem["detail"].as_str().unwrap().contains("would be repeated"), "{problem}");
     assert_eq!(app.sql(&of_one_row("cardinality(array_repeat(left(path, 0), 1000))")).await, [json!({"n": 1000})]);
