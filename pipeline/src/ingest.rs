@@ -55,7 +55,7 @@ impl Ingest {
         let watch = journal_watch::JournalWatch::new(Arc::clone(&parts.journal), parts.clock.clone(), &parts.health);
         let (batchers, agents) = Batchers::new(parts.journal, config);
         let door = Door::new(config, batchers, parts.identity, parts.clock);
-        Self { router: door::router(door, config.max_body), batchers: agents, watch }
+        Self { router: door::router(door), batchers: agents, watch }
     }
 
     /// `POST /events`, `/events/bulk` and `/event`.

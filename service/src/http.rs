@@ -1,6 +1,6 @@
 //! The HTTP server: bind early, serve late, stop gently.
 //!
-//! [`bind`] takes the address, [`Guard`] asks for keys, [`layers()`] gives a finished router what every answer must have, [`serve`]
+//! [`bind`] takes the address, [`layers()`] gives a finished router what every answer must have and puts a [`Guard`] before it, who asks for keys, [`serve`]
 //! runs it until a stop is requested. It is hyper under axum rather than `axum::serve`, because a client must not hold a
 //! connection for nothing: each has deadlines ([`activity`]), there is a most of them ([`connections`]), and one without a
 //! request makes room for a new one.
@@ -16,7 +16,6 @@ mod listener;
 mod server;
 mod stream;
 mod tls;
-mod wire_limit;
 
 use serde::Deserialize;
 
@@ -24,11 +23,10 @@ pub use self::{
     body::BodyTimeout,
     cors::{CorsConfig, CorsError, cors},
     guard::{Access, Guard, Lock, Route},
-    layers::{REQUEST_ID_HEADER, RequestId, layers},
+    layers::{REQUEST_ID_HEADER, layers},
     listener::{BindError, Listener, bind},
     server::{StopTimeout, serve},
     tls::{Tls, TlsConfig, TlsError},
-    wire_limit::{WireLimit, body_too_large},
 };
 use crate::settings::{ByteSize, Interval};
 

@@ -170,12 +170,9 @@ impl Process {
     /// Serves routes, with health and the document of all of them, on a public address. A route that is not described is refused.
     pub fn serve(&self, name: &str, listener: Listener, routes: Router, description: Description) {
         let (document, description) = description.and(Health::description()).and(errors::description()).router();
-        let guarded = self.guarded(routes.merge(document).merge(errors::router()), description.routes(), Lock::WhenKeysAreOn);
-        let router = match &self.edge.cors {
-            Some(cors) => guarded.layer(cors.clone()),
-            None => guarded,
-        };
-        self.serve_guarded(name, listener, router, self.limits);
+        let guard = self.guard(description.routes(), Lock::WhenKeysAreOn);
+        let router = http::layers(self.with_health(routes.merge(document).merge(errors::router())), Some(guard), self.edge.cors.clone());
+        self.serve_layered(name, listener, router, self.limits);
     }
 
     /// Serves Prometheus and health, and nothing else, on the internal address.
@@ -187,19 +184,22 @@ impl Process {
     pub fn serve_internal(&self, listener: Listener, routes: Router, access: &[Route]) {
         let lock = if listener.is_loopback() { Lock::Never } else { Lock::Always };
         let access = [access, &telemetry::ROUTES, Health::description().routes()].concat();
-        let router = self.guarded(routes.merge(self.telemetry.metrics_router()), &access, lock);
+        let guard = self.guard(&access, lock);
+        let router = http::layers(self.with_health(routes.merge(self.telemetry.metrics_router())), Some(guard), None);
         let max_connections = self.limits.max_connections.min(INTERNAL_CONNECTIONS);
-        self.serve_guarded("admin", listener, router, Limits { max_connections, ..self.limits });
+        self.serve_layered("admin", listener, router, Limits { max_connections, ..self.limits });
     }
 
-    fn guarded(&self, routes: Router, access: &[Route], lock: Lock) -> Router {
-        let Edge { keys, meters, .. } = &self.edge;
-        let guard = Guard::new(keys.clone(), meters.clone(), lock, access);
-        guard.before(routes.merge(self.health.router()))
+    fn guard(&self, access: &[Route], lock: Lock) -> Guard {
+        Guard::new(self.edge.keys.clone(), self.edge.meters.clone(), lock, access)
     }
 
-    fn serve_guarded(&self, name: &str, listener: Listener, router: Router, limits: Limits) {
-        self.tasks.spawn(format!("http-{name}"), http::serve(listener, http::layers(router), self.stop.clone(), limits));
+    fn with_health(&self, routes: Router) -> Router {
+        routes.merge(self.health.router())
+    }
+
+    fn serve_layered(&self, name: &str, listener: Listener, router: Router, limits: Limits) {
+        self.tasks.spawn(format!("http-{name}"), http::serve(listener, router, self.stop.clone(), limits));
     }
 
     /// Runs until a signal or until a task fails; then is not ready any more, and after `http.drain_delay` lets everything end in its own time, within a deadline.

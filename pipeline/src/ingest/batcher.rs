@@ -42,11 +42,11 @@ pub(super) enum Refusal {
     Stopping,
 }
 
-/// One shard: its queue, and a bell that rings when the queue changed.
+/// One shard: its queue, and a bell that rings when a block is due.
 struct Shard {
     id: ShardId,
     queue: Mutex<Queue>,
-    changed: Notify,
+    is_due: Notify,
 }
 
 struct Shared {
@@ -65,7 +65,7 @@ struct Handle(Arc<Shared>);
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.is_closed.store(true, Ordering::SeqCst);
-        self.0.shards.iter().for_each(|shard| shard.changed.notify_one());
+        self.0.shards.iter().for_each(|shard| shard.is_due.notify_one());
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Receipt(Vec<(ShardId, Place)>);
 impl Batchers {
     pub(super) fn new(journal: Arc<dyn Journal>, config: &Config) -> (Self, Agents) {
         let limits = Limits { target_bytes: config.block_target.as_usize(), in_flight: config.blocks_in_flight.max(1) };
-        let shard = |id| Shard { id: ShardId(id), queue: Mutex::new(Queue::new(limits)), changed: Notify::new() };
+        let shard = |id| Shard { id: ShardId(id), queue: Mutex::new(Queue::new(limits)), is_due: Notify::new() };
         let shared = Arc::new(Shared {
             shards: (0..journal.shards()).map(shard).collect(),
             waiting_bytes: AtomicUsize::new(0),
@@ -123,8 +123,11 @@ impl Shard {
         if size_bytes == 0 {
             return None;
         }
-        let place = self.queue().push(size_bytes, mine(), request.cloned());
-        self.changed.notify_one();
+        let mut queue = self.queue();
+        let place = queue.push(size_bytes, mine(), request.cloned());
+        if queue.is_due() {
+            self.is_due.notify_one();
+        }
         Some((self.id, place))
     }
 
@@ -183,15 +186,15 @@ impl Agent {
         let mut in_flight = FuturesUnordered::new();
         loop {
             let is_closed = self.shared.is_closed.load(Ordering::SeqCst);
-            while let Some(block) = { shard.queue().take_due(in_flight.len()) } {
+            while let Some(block) = { shard.queue().take_due() } {
                 in_flight.push(self.publish(shard.id, block));
             }
             if is_closed && in_flight.is_empty() {
                 return;
             }
             tokio::select! {
-                Some(()) = in_flight.next() => {}
-                () = shard.changed.notified() => {}
+                Some(()) = in_flight.next() => shard.queue().landed(),
+                () = shard.is_due.notified() => {}
             }
         }
     }

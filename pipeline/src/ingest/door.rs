@@ -4,30 +4,23 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
-    middleware::from_fn_with_state,
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use metrics::Counter;
 use schemas::{
     Event, Identity, IdentityRule, RawEvent, Rules, Timestamp, Violation,
     raw::{self, Body, Item},
 };
-use service::{
-    clock::Clock,
-    http::{Access, WireLimit},
-    keys::Scope,
-    openapi::Api,
-    problem::Problem,
-    settings::ByteSize,
-};
-use tower_http::decompression::RequestDecompressionLayer;
+use service::{clock::Clock, http::Access, keys::Scope, openapi::Api, problem::Problem};
 use uuid::Uuid;
 
 use super::{
     Config, MissingEventId,
     answer::{self, AcceptedMany, AcceptedOne, PageViewAccepted, Refused},
     batcher::{Batchers, Receipt},
-    openapi, options,
+    openapi,
+    options::Options,
     request::Events,
 };
 
@@ -42,7 +35,10 @@ struct Shared {
     rules: Rules,
     page_view_rules: Rules,
     max_events: usize,
+    max_body_bytes: usize,
     clock: Clock,
+    accepted: Counter,
+    rejected: Counter,
 }
 
 /// The routes, each with what clients are told about it.
@@ -53,35 +49,37 @@ pub(super) fn api() -> Api<Door> {
         .post("/event", page_view, openapi::page_view)
 }
 
-/// The routes, with the limit of the body on both sides of decompression.
-pub(super) fn router(door: Door, max_body: ByteSize) -> Router {
+/// The routes.
+pub(super) fn router(door: Door) -> Router {
     let (routes, _) = api().finish();
-    let wire = WireLimit { max: max_body, setting: "ingest.max_body" };
-    let decompression = RequestDecompressionLayer::new().pass_through_unaccepted(true);
-    // As one layer: each is a copy of the route behind it and a box for its future, for every request.
-    routes.layer((from_fn_with_state(wire, options::apply), decompression, DefaultBodyLimit::max(max_body.as_usize()))).with_state(door)
+    routes.with_state(door)
 }
 
-async fn events(State(door): State<Door>, events: Events) -> Result<Response, Problem> {
-    match events.read()? {
-        Body::One(raw) => Ok(door.accept_one(*raw, &door.0.rules, &events).await?.into_response()),
-        Body::Many(items) => Ok(door.accept_many(door.judge(items)?, &events).await?.into_response()),
-    }
-}
-
-async fn bulk(State(door): State<Door>, events: Events) -> Result<AcceptedMany, Problem> {
-    let judged = match events.read()? {
-        Body::One(raw) => door.judge_one(*raw),
-        Body::Many(items) => door.judge(items)?,
+async fn events(State(door): State<Door>, request: Request) -> Response {
+    let answer = async |events: &Events| match events.read()? {
+        Body::One(raw) => Ok(door.accept_one(*raw, &door.0.rules, events).await?.into_response()),
+        Body::Many(items) => Ok(door.accept_many(door.judge(items)?, events).await?.into_response()),
     };
-    door.accept_many(judged, &events).await
+    door.answer(request, answer).await
 }
 
-async fn page_view(State(door): State<Door>, events: Events) -> Result<PageViewAccepted, Problem> {
-    match events.read()? {
-        Body::One(raw) => Ok(PageViewAccepted(door.accept_one(*raw, &door.0.page_view_rules, &events).await?)),
+async fn bulk(State(door): State<Door>, request: Request) -> Response {
+    let answer = async |events: &Events| {
+        let judged = match events.read()? {
+            Body::One(raw) => door.judge_one(*raw),
+            Body::Many(items) => door.judge(items)?,
+        };
+        door.accept_many(judged, events).await
+    };
+    door.answer(request, answer).await
+}
+
+async fn page_view(State(door): State<Door>, request: Request) -> Response {
+    let answer = async |events: &Events| match events.read()? {
+        Body::One(raw) => Ok(PageViewAccepted(door.accept_one(*raw, &door.0.page_view_rules, events).await?)),
         Body::Many(_) => Err(answer::one_only()),
-    }
+    };
+    door.answer(request, answer).await
 }
 
 impl Shared {
@@ -107,13 +105,39 @@ impl Door {
         let rules = config.rules();
         let page_view_rules = rules.for_page_views();
         let Config { missing_event_id, max_bulk_events: max_events, .. } = *config;
-        Self(Arc::new(Shared { batchers, identity, missing_event_id, rules, page_view_rules, max_events, clock }))
+        let max_body_bytes = config.max_body.as_usize();
+        let [accepted, rejected] =
+            ["accepted", "rejected"].map(|result| metrics::counter!("tidemark_ingest_events_total", "result" => result));
+        Self(Arc::new(Shared {
+            batchers,
+            identity,
+            missing_event_id,
+            rules,
+            page_view_rules,
+            max_events,
+            max_body_bytes,
+            clock,
+            accepted,
+            rejected,
+        }))
+    }
+
+    /// Reads a request and gives its answer, good or bad, which tells what was applied of what the client asked for.
+    async fn answer<A: IntoResponse>(&self, request: Request, answer: impl AsyncFnOnce(&Events) -> Result<A, Problem>) -> Response {
+        let options = match Options::of(&request) {
+            Ok(options) => options,
+            Err(problem) => return problem.into_response(),
+        };
+        let answered = async { answer(&Events::of(request, options, self.0.max_body_bytes).await?).await };
+        let mut response = answered.await.into_response();
+        options.tell(response.headers_mut());
+        response
     }
 
     async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules, request: &Events) -> Result<AcceptedOne, Problem> {
         request.charge(1)?;
         let event = self.0.event(raw, rules, self.now()).map_err(|violations| {
-            count(0, 1);
+            self.count(0, 1);
             answer::invalid(Refused::one(violations))
         })?;
         let identity = self.0.identity.of(&event);
@@ -122,7 +146,7 @@ impl Door {
             return Ok(AcceptedOne::new(event_id, None));
         }
         let positions = self.store(&[(event, identity)])?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
-        count(1, 0);
+        self.count(1, 0);
         Ok(AcceptedOne::new(event_id, Some(positions[0])))
     }
 
@@ -130,7 +154,7 @@ impl Door {
         let Judged { good, refused } = judged;
         request.charge(good.len() + refused.events)?;
         if good.is_empty() || (request.options.is_strict() && refused.events > 0) {
-            count(0, refused.events);
+            self.count(0, refused.events);
             return Err(answer::invalid(refused));
         }
         let event_ids = good.iter().map(|(event, identity)| event_id(event, *identity)).collect();
@@ -138,8 +162,13 @@ impl Door {
             return Ok(AcceptedMany::new(event_ids, refused, None));
         }
         let positions = self.store(&good)?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
-        count(good.len(), refused.events);
+        self.count(good.len(), refused.events);
         Ok(AcceptedMany::new(event_ids, refused, Some(&positions)))
+    }
+
+    fn count(&self, accepted: usize, rejected: usize) {
+        self.0.accepted.increment(accepted as u64);
+        self.0.rejected.increment(rejected as u64);
     }
 
     fn store(&self, events: &[(Event<'_>, Identity)]) -> Result<Receipt, Problem> {
@@ -191,9 +220,4 @@ impl<'a> Judged<'a> {
 /// The client's own id, or the text of the identity.
 fn event_id(event: &Event<'_>, identity: Identity) -> String {
     event.event_id.as_ref().map_or_else(|| identity.to_string(), ToString::to_string)
-}
-
-fn count(accepted: usize, rejected: usize) {
-    metrics::counter!("tidemark_ingest_events_total", "result" => "accepted").increment(accepted as u64);
-    metrics::counter!("tidemark_ingest_events_total", "result" => "rejected").increment(rejected as u64);
 }

@@ -44,17 +44,18 @@ pub(super) struct Place {
     pub(super) outcome: watch::Receiver<Option<Outcome>>,
 }
 
-/// The blocks of one shard that are not yet in flight, oldest first.
+/// The blocks of one shard that are not yet in flight, oldest first, and how many are.
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: Limits,
     sealed: VecDeque<OpenBlock>,
     open: OpenBlock,
+    in_flight: usize,
 }
 
 impl Queue {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, sealed: VecDeque::new(), open: OpenBlock::default() }
+        Self { limits, sealed: VecDeque::new(), open: OpenBlock::default(), in_flight: 0 }
     }
 
     /// Adds the events of one request; they stay together in one block.
@@ -78,16 +79,25 @@ impl Queue {
         place
     }
 
-    /// The next block to publish, if one is due while `in_flight` are on their way.
-    pub(super) fn take_due(&mut self, in_flight: usize) -> Option<OpenBlock> {
-        if in_flight >= self.limits.in_flight {
-            return None;
+    /// Whether a block is to be published now.
+    pub(super) fn is_due(&self) -> bool {
+        match self.sealed.is_empty() {
+            true => self.in_flight == 0 && self.open.events.rows() > 0,
+            false => self.in_flight < self.limits.in_flight,
         }
-        self.sealed.pop_front().or_else(|| self.take_open(in_flight))
     }
 
-    fn take_open(&mut self, in_flight: usize) -> Option<OpenBlock> {
-        (in_flight == 0 && self.open.events.rows() > 0).then(|| std::mem::take(&mut self.open))
+    /// The next block to publish, if one is due. It is in flight until it [has landed](Self::landed).
+    pub(super) fn take_due(&mut self) -> Option<OpenBlock> {
+        self.is_due().then(|| {
+            self.in_flight += 1;
+            self.sealed.pop_front().unwrap_or_else(|| std::mem::take(&mut self.open))
+        })
+    }
+
+    /// A block that was in flight is no more, whatever became of it.
+    pub(super) fn landed(&mut self) {
+        self.in_flight -= 1;
     }
 
     fn seal(&mut self) {
@@ -137,37 +147,51 @@ mod tests {
     #[test]
     fn a_lone_event_is_due_at_once() {
         let mut queue = queue(10);
-        assert_eq!(rows(queue.take_due(0)), None);
+        assert_eq!(rows(queue.take_due()), None);
         push(&mut queue, 1);
-        assert_eq!(rows(queue.take_due(0)), Some(1));
+        assert!(queue.is_due());
+        assert_eq!(rows(queue.take_due()), Some(1));
     }
 
     #[test]
     fn what_comes_during_a_publish_goes_together_after_it() {
         let mut queue = queue(10);
+        push(&mut queue, 1);
+        queue.take_due();
         let indices: Vec<u32> = (0..3).map(|_| push(&mut queue, 2)).collect();
         assert_eq!(indices, [0, 2, 4]);
-        assert_eq!(rows(queue.take_due(1)), None, "an open block waits for the running publish");
-        assert_eq!(rows(queue.take_due(0)), Some(6));
+        assert!(!queue.is_due(), "an open block waits for the running publish");
+        queue.landed();
+        assert_eq!(rows(queue.take_due()), Some(6));
     }
 
     #[test]
     fn a_full_block_takes_a_free_place_and_no_more() {
         let mut queue = queue(4);
+        push(&mut queue, 1);
+        queue.take_due();
+        push(&mut queue, 4);
         push(&mut queue, 4);
         push(&mut queue, 1);
-        assert_eq!(rows(queue.take_due(2)), None);
-        assert_eq!(rows(queue.take_due(1)), Some(4));
-        assert_eq!(rows(queue.take_due(1)), None);
-        assert_eq!(rows(queue.take_due(0)), Some(1));
+        assert_eq!([rows(queue.take_due()), rows(queue.take_due())], [Some(4), None]);
+        queue.landed();
+        assert_eq!([rows(queue.take_due()), rows(queue.take_due())], [Some(4), None]);
+        queue.landed();
+        queue.landed();
+        assert_eq!(rows(queue.take_due()), Some(1));
     }
 
     #[test]
     fn a_request_stays_in_one_block_and_a_large_one_has_its_own() {
         let mut queue = queue(4);
-        push(&mut queue, 1);
-        push(&mut queue, 9);
-        push(&mut queue, 1);
-        assert_eq!([rows(queue.take_due(0)), rows(queue.take_due(0)), rows(queue.take_due(0))], [Some(1), Some(9), Some(1)]);
+        for events in [1, 9, 1] {
+            push(&mut queue, events);
+        }
+        let blocks = [(); 3].map(|()| {
+            let block = rows(queue.take_due());
+            queue.landed();
+            block
+        });
+        assert_eq!(blocks, [Some(1), Some(9), Some(1)]);
     }
 }

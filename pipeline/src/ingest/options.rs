@@ -1,13 +1,9 @@
 //! What a client asks beside its events: `Prefer: handling=strict` and `?dry_run=true`; the answer says what was applied.
 
-use axum::{
-    extract::{Query, Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::extract::{Query, Request};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use schemas::suggest::nearest;
-use service::{http::WireLimit, problem::Problem};
+use service::problem::Problem;
 
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
@@ -24,7 +20,7 @@ pub(super) enum Handling {
     Strict,
 }
 
-/// What a client asked for, among the extensions of its request.
+/// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     handling: Option<Handling>,
@@ -38,11 +34,17 @@ impl Options {
         self.handling == Some(Handling::Strict)
     }
 
-    fn of(request: &Request) -> Result<Self, Problem> {
-        Ok(Self { handling: handling(request.headers()), is_dry_run: is_dry_run(request.uri())? })
+    /// What the head of a request asks for.
+    ///
+    /// # Errors
+    /// 400 for a parameter that may be meant as `dry_run` and is not.
+    pub(super) fn of(request: &Request) -> Result<Self, Problem> {
+        let is_dry_run = if request.uri().query().is_some() { is_dry_run(request.uri())? } else { false };
+        Ok(Self { handling: handling(request.headers()), is_dry_run })
     }
 
-    fn tell(self, headers: &mut HeaderMap) {
+    /// Tells in the answer what was applied.
+    pub(super) fn tell(self, headers: &mut HeaderMap) {
         let applied = self.handling.map(|handling| match handling {
             Handling::Lenient => "handling=lenient",
             Handling::Strict => "handling=strict",
@@ -52,21 +54,6 @@ impl Options {
             headers.extend(value.map(|value| (http::HeaderName::from_static(name), HeaderValue::from_static(value))));
         }
     }
-}
-
-/// Reads the options of a request before its body, which is limited, and tells in the answer what was applied.
-pub(super) async fn apply(State(wire): State<WireLimit>, mut request: Request, next: Next) -> Response {
-    let options = match Options::of(&request) {
-        Ok(options) => options,
-        Err(problem) => return problem.into_response(),
-    };
-    request.extensions_mut().insert(options);
-    let mut response = match wire.of(request) {
-        Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    };
-    options.tell(response.headers_mut());
-    response
 }
 
 /// The first `handling` among the preferences.

@@ -1,22 +1,27 @@
 //! A request's body: its media type, and the events in it as sent.
 
+use std::{
+    error::Error,
+    future::{Ready, ready},
+};
+
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, Request, rejection::BytesRejection},
+    body::{Body as Stream, Bytes, HttpBody, to_bytes},
+    extract::Request,
+    response::Response,
 };
 use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
+use http_body_util::{LengthLimitError, Limited};
 use schemas::{
     RawEvent,
     raw::{Body, Dialect},
 };
-use service::{
-    http::{BodyTimeout, WireLimit, body_too_large},
-    limits::Allowance,
-    problem::Problem,
-};
+use service::{http::BodyTimeout, limits::Allowance, problem::Problem};
+use tower::{ServiceExt, service_fn};
+use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
 use super::{answer, cloud_event, options::Options};
 
@@ -46,15 +51,15 @@ pub(super) struct Events {
     pub(super) options: Options,
 }
 
-impl<S: Send + Sync> FromRequest<S> for Events {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+impl Events {
+    /// Reads the body of a request, which may have so many bytes, before decompression and after it.
+    ///
+    /// # Errors
+    /// A 400, 408, 413 or 415 for what did not come, is too large, or is nothing that we read.
+    pub(super) async fn of(request: Request, options: Options, max_bytes: usize) -> Result<Self, Problem> {
         let format = format(request.headers())?;
-        understood(request.headers())?;
-        let options = *request.extensions().get().expect("the layer that reads the options stands before the routes");
         let allowance = Allowance::of(request.extensions());
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        let bytes = read(request, max_bytes).await?;
         match (&format, bytes.trim_ascii_start().first()) {
             (Format::CloudEventData(_), _) => {}
             (_, None) => {
@@ -65,9 +70,7 @@ impl<S: Send + Sync> FromRequest<S> for Events {
         }
         Ok(Self { bytes, format, allowance, options })
     }
-}
 
-impl Events {
     /// Begins to read the events as sent.
     ///
     /// # Errors
@@ -106,31 +109,57 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-/// What the layer before did not decompress, nobody here can read.
-fn understood(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.get(CONTENT_ENCODING) {
+/// The whole body, decompressed. One that says to be too large is not read at all.
+async fn read(request: Request, max_bytes: usize) -> Result<Bytes, Problem> {
+    if request.body().size_hint().lower() > max_bytes as u64 {
+        return Err(too_large());
+    }
+    let body = match request.headers().contains_key(CONTENT_ENCODING) {
+        true => decompressed(request, max_bytes).await?,
+        false => request.into_body(),
+    };
+    to_bytes(body, max_bytes).await.map_err(|error| unreadable(&error))
+}
+
+/// A compressed body as it was before that, of which so many bytes are taken from the wire.
+async fn decompressed(request: Request, max_bytes: usize) -> Result<Stream, Problem> {
+    let on_the_wire = request.map(|body| Stream::new(Limited::new(body, max_bytes)));
+    let decompression = RequestDecompression::new(service_fn(understood)).pass_through_unaccepted(true);
+    decompression.oneshot(on_the_wire).await.map(|response| Stream::new(response.into_body()))
+}
+
+/// What is still compressed nobody here can read.
+fn understood(request: http::Request<DecompressionBody<Stream>>) -> Ready<Result<Response, Problem>> {
+    ready(match request.headers().get(CONTENT_ENCODING) {
         Some(encoding) if encoding != "identity" => {
             let detail = format!("the content encoding is {encoding:?}; send gzip, zstd or none");
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail))
         }
-        _ => Ok(()),
-    }
+        _ => Ok(Response::new(Stream::new(request.into_body()))),
+    })
 }
 
 fn unsupported(found: &str) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", format!("the content type is {found}; {TYPES}"))
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => body_too_large("ingest.max_body"),
-        _ if WireLimit::caused(rejection) => body_too_large("ingest.max_body"),
-        _ if BodyTimeout::caused(rejection) => Problem::new(
+fn unreadable(error: &axum::Error) -> Problem {
+    match error {
+        _ if causes(error).any(|cause| cause.is::<LengthLimitError>()) => too_large(),
+        _ if BodyTimeout::caused(error) => Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "body_timeout",
             "the body did not arrive within `http.body_timeout`; nothing was stored, send it again",
         ),
-        status if status.is_server_error() => Problem::internal(rejection),
         _ => Problem::new(StatusCode::BAD_REQUEST, "unreadable_body", "the body did not arrive whole, or its content encoding is broken"),
     }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn too_large() -> Problem {
+    let detail = "the body is larger than `ingest.max_body` allows, which counts before and after decompression; send less in one request";
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }

@@ -103,7 +103,7 @@ impl App {
         let ingest = ingest::Ingest::build(&settings.section("ingest").unwrap(), parts);
         let listener = http::bind("127.0.0.1:0", "ingest.listen").await.unwrap();
         let url = format!("http://{}", listener.address());
-        let router = http::layers(ingest.router());
+        let router = http::layers(ingest.router(), None, None);
         tasks.spawn("http", http::serve(listener, router, stop.clone(), settings.section("http").unwrap()));
         ingest.start(&tasks, &stop);
         Self { journal, url, client: reqwest::Client::new(), settings, store, folder, _stop: stop_handle, _tasks: tasks }

@@ -110,7 +110,7 @@ impl TestApp {
         let tasks = Tasks::new();
         let settings = Settings::load(service::settings::Sources::default()).unwrap();
         let limits: Limits = settings.section("http").unwrap();
-        tasks.spawn("http", http::serve(listener, http::layers(query.router().merge(health.router())), signal.clone(), limits));
+        tasks.spawn("http", http::serve(listener, http::layers(query.router().merge(health.router()), None, None), signal.clone(), limits));
         query.start(&tasks, &signal);
         (base, tasks, stop)
     }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION, uri::Scheme};
 use hyper::{
     body::Incoming,
@@ -40,6 +40,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Bytes of an answer that wait for a client of HTTP/2.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// Where a request comes from and how; among its extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) peer: SocketAddr,
+    pub(super) scheme: Scheme,
+}
 
 /// What the connections of a listener share.
 #[derive(Clone)]
@@ -109,7 +116,7 @@ impl Protocol {
         }
     }
 
-    /// The router as hyper calls it: each request knows its peer and its scheme, is in flight until it is answered, and its body has
+    /// The router as hyper calls it: each request knows its origin, is in flight until it is answered, and its body has
     /// a deadline.
     fn service(
         self,
@@ -117,15 +124,14 @@ impl Protocol {
         activity: Arc<Activity>,
     ) -> impl Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible, Future: Send + 'static> {
         let Self { router, limits, stop, tls, .. } = self;
-        let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let origin = Origin { peer, scheme: if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP } };
         service_fn(move |request: Request<Incoming>| {
             let (activity, is_http2) = (Arc::clone(&activity), request.version() == Version::HTTP_2);
             let in_flight = activity.begin(request.version());
             let at = Instant::now() + limits.body_timeout.0;
             let deadline = Deadline { at, stop: stop.clone(), after_stop: limits.stop_timeout.0 / 2 };
             let mut request = request.map(|body| Body::new(TimedBody::new(body, deadline, Arc::clone(&activity))));
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(scheme.clone());
+            request.extensions_mut().insert(origin.clone());
             let answer = router.clone().oneshot(request);
             async move {
                 let mut answer = answer.await?;

@@ -3,16 +3,23 @@
 //! Each role lists its routes with what they need. A route that is in no list is refused to everybody, so that none is open by
 //! oversight.
 
-use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
-    Router,
-    extract::{ConnectInfo, MatchedPath, Request, State},
-    middleware::{Next, from_fn_with_state},
+    extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
+use futures::future::{BoxFuture, ready};
 use http::StatusCode;
+use tower::{Layer, Service};
 
+use super::connection::Origin;
 use crate::{
     keys::{Caller, KeyRing, Scope},
     limits::{Allowance, KeyLimits, Meters},
@@ -81,11 +88,6 @@ impl Guard {
         Self(Arc::new(Shared { keys, meters, lock, routes }))
     }
 
-    /// Puts the guard before all routes of a finished router.
-    pub fn before(self, router: Router) -> Router {
-        router.layer(from_fn_with_state(self, guard))
-    }
-
     /// Who calls, and what the request may take; nothing of both where the route is open.
     fn admit(&self, request: &Request) -> Result<Option<(Caller, Allowance)>, Box<Response>> {
         let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(None) };
@@ -113,22 +115,53 @@ impl Guard {
             let key = self.0.keys.check(request.headers(), scope).map_err(|refusal| Box::new(refusal.into_response()))?;
             return Ok(Some((Caller::Key(key.id), key.limits)));
         }
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Ok(peer.map(|peer| (Caller::of_peer(peer.0.ip()), KeyLimits::default())))
+        let origin = request.extensions().get::<Origin>();
+        Ok(origin.map(|origin| (Caller::of_peer(origin.peer.ip()), KeyLimits::default())))
     }
 }
 
-async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.admit(&request) {
-        Ok(None) => next.run(request).await,
-        Ok(Some((caller, allowance))) => {
-            request.extensions_mut().insert(caller.clone());
-            request.extensions_mut().insert(allowance.clone());
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(caller);
-            described(response, &allowance)
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, routes: S) -> Guarded<S> {
+        Guarded { guard: self.clone(), routes }
+    }
+}
+
+/// Routes behind a guard.
+#[derive(Clone)]
+pub struct Guarded<S> {
+    guard: Guard,
+    routes: S,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.routes.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match self.guard.admit(&request) {
+            Ok(None) => Box::pin(self.routes.call(request)),
+            Ok(Some((caller, allowance))) => {
+                request.extensions_mut().insert(caller.clone());
+                request.extensions_mut().insert(allowance.clone());
+                let answer = self.routes.call(request);
+                Box::pin(async move {
+                    let mut response = answer.await?;
+                    response.extensions_mut().insert(caller);
+                    Ok(described(response, &allowance))
+                })
+            }
+            Err(refusal) => Box::pin(ready(Ok(*refusal))),
         }
-        Err(refusal) => *refusal,
     }
 }
 

@@ -1,24 +1,40 @@
 //! What every answer has: a request id, an error in the one shape, a line of metrics, and no panic that reaches the client.
+//!
+//! Written as services rather than as functions with a `Next`, and put before the router as one layer: each layer of a router is a copy
+//! of the route behind it and a box for its future, and each `Next` is two boxes more, for every request.
 
 mod series;
 mod span;
 
-use std::{any::Any, borrow::Cow, time::Instant};
+use std::{
+    any::Any,
+    borrow::Cow,
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{MatchedPath, Request},
-    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
+};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, ready},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
+use tower::{Service, layer::layer_fn, util::option_layer};
+use tower_http::cors::CorsLayer;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
+
+use super::{Guard, connection::Origin};
 
 use crate::{keys::Caller, problem::Problem, tasks::panic_message};
 
@@ -29,9 +45,9 @@ const LONGEST_REQUEST_ID: usize = 128;
 /// The most of a plain error text that becomes a problem's detail.
 const LONGEST_PLAIN_ERROR: usize = 4_096;
 
-/// The id of a request, among its extensions: the client's own when it is sane, else a new UUID v7.
+/// The id of a request: the client's own when it is sane, else a new UUID v7.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub(super) struct RequestId(HeaderValue);
 
 /// What is remembered of a request while it is answered.
 struct Asked {
@@ -42,17 +58,44 @@ struct Asked {
     at: Instant,
 }
 
-/// Gives every answer of the finished router, fallbacks included, what it must have. Apply it once, to the router that is
-/// served, after all merging.
-pub fn layers(router: Router) -> Router {
-    // As one layer: each is a copy of the route behind it and a box for its future, for every request.
-    router.layer((from_fn(answer), CatchPanicLayer::custom(panicked)))
+/// Gives every answer of the finished router, fallbacks included, what it must have, and asks the guard before its routes. Apply it
+/// once, to the router that is served, after all merging. Web pages of other origins are answered before the guard, as a browser asks
+/// without a key whether it may ask.
+pub fn layers(router: Router, guard: Option<Guard>, cors: Option<CorsLayer>) -> Router {
+    router.layer((layer_fn(Answered), option_layer(cors), option_layer(guard)))
+}
+
+/// The routes behind, whose every answer has what it must have.
+#[derive(Clone, Debug)]
+struct Answered<S>(S);
+
+impl<S> Service<Request> for Answered<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let asked = Asked::of(&request);
+        let traced = span::begin(&asked, request.headers(), request.extensions().get().map(|origin: &Origin| &origin.scheme));
+        let answer = match catch_unwind(AssertUnwindSafe(|| self.0.call(request))) {
+            Ok(answer) => Either::Left(AssertUnwindSafe(answer).catch_unwind()),
+            Err(panic) => Either::Right(ready(Err(panic))),
+        };
+        let answer = answer.map(|answered| answered.map_or_else(panicked, |Ok(response)| response));
+        Box::pin(asked.complete(answer, traced).map(Ok))
+    }
 }
 
 impl RequestId {
     /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         self.0.to_str().expect("only sane header values and UUIDs become a request id")
     }
 
@@ -61,8 +104,9 @@ impl RequestId {
     }
 
     pub(super) fn new() -> Self {
-        let id = Uuid::now_v7().to_string();
-        Self(HeaderValue::from_str(&id).expect("a UUID is hex digits and dashes"))
+        let mut text = Uuid::encode_buffer();
+        let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        Self(HeaderValue::from_str(id).expect("a UUID is hex digits and dashes"))
     }
 }
 
@@ -70,19 +114,6 @@ impl RequestId {
 fn is_sane(value: &HeaderValue) -> bool {
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
     (1..=LONGEST_REQUEST_ID).contains(&value.len()) && value.as_bytes().iter().all(harmless)
-}
-
-async fn answer(mut request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request);
-    request.extensions_mut().insert(asked.id.clone());
-    let traced = span::begin(&asked, request.headers(), request.extensions().get());
-    let logged = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
-    let answered = async { complete(next.run(request).instrument(logged).await, &asked).await };
-    let mut response = answered.instrument(traced.clone()).await;
-    span::end(&traced, response.status());
-    asked.count(response.status(), response.extensions().get());
-    response.headers_mut().insert(REQUEST_ID_HEADER, asked.id.0);
-    response
 }
 
 impl Asked {
@@ -94,6 +125,16 @@ impl Asked {
             route: request.extensions().get().cloned(),
             at: Instant::now(),
         }
+    }
+
+    async fn complete(self, answer: impl Future<Output = Response>, traced: Span) -> Response {
+        let logged = tracing::debug_span!("request", id = self.id.as_str(), method = %self.method, path = self.uri.path());
+        let answered = async { complete(answer.instrument(logged).await, &self).await };
+        let mut response = answered.instrument(traced.clone()).await;
+        span::end(&traced, response.status());
+        self.count(response.status(), response.extensions().get());
+        response.headers_mut().insert(REQUEST_ID_HEADER, self.id.0);
+        response
     }
 
     /// Labels have few values: known methods, routes rather than paths.

@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Limits, Listener, RequestId, connection::Protocol, connections::Connections};
+use super::{Limits, Listener, connection::Protocol, connections::Connections, layers::RequestId};
 use crate::{
     problem::{MEDIA_TYPE, Problem},
     tasks::Stop,

@@ -3,14 +3,14 @@
 use std::io;
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Bytes,
     routing::{get, post},
 };
 use http::StatusCode;
 use reqwest::{Client, Response};
 use serde_json::Value;
-use service::{health::Health, http::RequestId, problem::Problem};
+use service::{health::Health, problem::Problem};
 
 use super::{TestServer, patient};
 
@@ -20,7 +20,7 @@ async fn panics() -> &'static str {
 
 fn router() -> Router {
     Router::new()
-        .route("/id", get(|Extension(id): Extension<RequestId>| async move { id.as_str().to_owned() }))
+        .route("/ok", get(|| async { "ok" }))
         .route("/panic", get(panics))
         .route("/internal", get(|| async { Problem::internal(&io::Error::other("hunter2")) }))
         .route("/plain", get(|| async { (StatusCode::BAD_GATEWAY, "hunter2") }))
@@ -64,12 +64,11 @@ async fn get_problem(server: &TestServer, path: &str, status: u16, code: &str) -
 async fn a_sane_request_id_is_kept_and_another_replaced() {
     let server = start().await;
     let client = Client::new();
-    let response = client.get(server.url("/id")).header("X-Request-Id", "my-id:1").send().await.unwrap();
+    let response = client.get(server.url("/ok")).header("X-Request-Id", "my-id:1").send().await.unwrap();
     assert_eq!(id_of(&response), "my-id:1");
-    assert_eq!(response.text().await.unwrap(), "my-id:1");
-    let response = client.get(server.url("/id")).header("X-Request-Id", "<script>").send().await.unwrap();
+    let response = client.get(server.url("/ok")).header("X-Request-Id", "<script>").send().await.unwrap();
     let id = id_of(&response);
-    assert_eq!((id.len(), response.text().await.unwrap()), (36, id.clone()));
+    assert_eq!(id.len(), 36);
     let other = client.get(server.url("/nowhere")).send().await.unwrap();
     assert_ne!(id_of(&other), id);
     server.stop().await.unwrap();
@@ -86,10 +85,10 @@ async fn an_unknown_path_is_a_404_problem() {
 #[tokio::test]
 async fn a_wrong_method_is_a_405_problem_that_says_what_is_allowed() {
     let server = start().await;
-    let response = Client::new().delete(server.url("/id")).send().await.unwrap();
+    let response = Client::new().delete(server.url("/ok")).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "GET,HEAD");
     let body = problem(response, 405, "method_not_allowed").await;
-    assert_eq!(body["detail"], "`/id` does not take DELETE; the header Allow says what it takes");
+    assert_eq!(body["detail"], "`/ok` does not take DELETE; the header Allow says what it takes");
     server.stop().await.unwrap();
 }
 
@@ -100,7 +99,7 @@ async fn a_panic_is_a_500_problem_and_the_server_goes_on() {
         let body = get_problem(&server, "/panic", 500, "internal").await;
         assert!(!body.to_string().contains("hunter2"), "{body}");
     }
-    assert_eq!(reqwest::get(server.url("/id")).await.unwrap().status(), 200);
+    assert_eq!(reqwest::get(server.url("/ok")).await.unwrap().status(), 200);
     server.stop().await.unwrap();
 }
 

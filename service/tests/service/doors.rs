@@ -12,7 +12,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use service::{
     clock::Clock,
-    http::{CorsConfig, Guard, Lock, Route, cors},
+    http::{CorsConfig, Guard, Lock, Route, cors, layers},
     keys::{Caller, Config, KeyFile, KeyRing, NewKey, Scope},
     limits::{self, Allowance, KeyLimits, Meters},
     problem::Problem,
@@ -59,9 +59,9 @@ impl Doors {
             .route("/ask", get(|Extension(caller): Extension<Caller>| async move { caller.to_string() }))
             .route("/forgotten", post(|body: Bytes| async move { body.len().to_string() }));
         let keys = KeyRing::open(config, Clock::system()).unwrap();
-        let router = Guard::new(keys.clone(), Meters::new(limits), lock, &ROUTES).before(router);
+        let guard = Guard::new(keys.clone(), Meters::new(limits), lock, &ROUTES);
         let cors = cors(&CorsConfig { cors_origins: vec!["https://app.example.com".to_owned()] }).unwrap().unwrap();
-        let server = TestServer::start(router.layer(cors), patient()).await;
+        let server = TestServer::start_with(layers(router, Some(guard), Some(cors)), patient(), None).await;
         let (watching, stop) = Stop::pair();
         tokio::spawn(keys.watch(stop));
         Self { server, file, client: Client::new(), _folder: folder, _watching: watching }

@@ -49,14 +49,15 @@ struct TestServer {
 
 impl TestServer {
     async fn start(router: Router, limits: Limits) -> Self {
-        Self::start_with(router, limits, None).await
+        Self::start_with(layers(router, None, None), limits, None).await
     }
 
+    /// Serves a router that has its layers.
     async fn start_with(router: Router, limits: Limits, tls: Option<Tls>) -> Self {
         let listener = bind("127.0.0.1:0", "serve.listen").await.unwrap().with_tls(tls);
         let url = format!("http://{}", listener.address());
         let (handle, stop) = Stop::pair();
-        let served = tokio::spawn(serve(listener, layers(router), stop, limits));
+        let served = tokio::spawn(serve(listener, router, stop, limits));
         Self { url, stop: handle, served }
     }
 

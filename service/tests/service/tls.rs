@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::{Certificate, Client, Version};
 use service::{
-    http::{Limits, Tls, TlsConfig},
+    http::{Limits, Tls, TlsConfig, layers},
     settings::Interval,
     tasks::Stop,
     telemetry,
@@ -30,7 +30,7 @@ fn config(folder: &TempDir) -> TlsConfig {
 }
 
 async fn start(tls: &Tls, limits: Limits) -> TestServer {
-    TestServer::start_with(Router::new().route("/ok", get(|| async { "ok" })), limits, Some(tls.clone())).await
+    TestServer::start_with(layers(Router::new().route("/ok", get(|| async { "ok" })), None, None), limits, Some(tls.clone())).await
 }
 
 /// By a new client, which has no session to resume and trusts this certificate alone.
