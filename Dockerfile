@@ -4,8 +4,8 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --locked --release --workspace --bins && \
-    install -D --target-directory=/out target/release/ingest target/release/pipeline target/release/query target/release/tidemark
+    cargo build --locked --profile dist --workspace --bins && \
+    install -D --target-directory=/out target/dist/ingest target/dist/pipeline target/dist/query target/dist/tidemark
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/tidemark --create-home tidemark

@@ -3,13 +3,8 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use pipeline::{connect, ingest};
 use service::process::{self, Process, SettingArgs};
-
-/// For threads that allocate in parallel. Only here: the threads that read files for the other roles would keep what others free.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Takes events over HTTP and answers when they are on disk in the journal.
 #[derive(Parser)]

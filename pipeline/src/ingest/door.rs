@@ -9,7 +9,7 @@ use axum::{
 };
 use metrics::Counter;
 use schemas::{
-    Event, Identity, IdentityRule, RawEvent, Rules, Timestamp, Violation,
+    Event, Identity, IdentityRule, Position, RawEvent, Rules, Timestamp, Violation,
     raw::{self, Body, Item},
 };
 use service::{clock::Clock, http::Access, keys::Scope, openapi::Api, problem::Problem};
@@ -56,30 +56,27 @@ pub(super) fn router(door: Door) -> Router {
 }
 
 async fn events(State(door): State<Door>, request: Request) -> Response {
-    let answer = async |events: &Events| match events.read()? {
-        Body::One(raw) => Ok(door.accept_one(*raw, &door.0.rules, events).await?.into_response()),
-        Body::Many(items) => Ok(door.accept_many(door.judge(items)?, events).await?.into_response()),
+    let take = |events: &Events| match events.read()? {
+        Body::One(raw) => door.take_one(*raw, &door.0.rules, events, Taken::One),
+        Body::Many(items) => door.take_many(door.judge(items)?, events),
     };
-    door.answer(request, answer).await
+    door.answer(request, take).await
 }
 
 async fn bulk(State(door): State<Door>, request: Request) -> Response {
-    let answer = async |events: &Events| {
-        let judged = match events.read()? {
-            Body::One(raw) => door.judge_one(*raw),
-            Body::Many(items) => door.judge(items)?,
-        };
-        door.accept_many(judged, events).await
+    let take = |events: &Events| match events.read()? {
+        Body::One(raw) => door.take_many(door.judge_one(*raw), events),
+        Body::Many(items) => door.take_many(door.judge(items)?, events),
     };
-    door.answer(request, answer).await
+    door.answer(request, take).await
 }
 
 async fn page_view(State(door): State<Door>, request: Request) -> Response {
-    let answer = async |events: &Events| match events.read()? {
-        Body::One(raw) => Ok(PageViewAccepted(door.accept_one(*raw, &door.0.page_view_rules, events).await?)),
+    let take = |events: &Events| match events.read()? {
+        Body::One(raw) => door.take_one(*raw, &door.0.page_view_rules, events, Taken::PageView),
         Body::Many(_) => Err(answer::one_only()),
     };
-    door.answer(request, answer).await
+    door.answer(request, take).await
 }
 
 impl Shared {
@@ -90,6 +87,38 @@ impl Shared {
             event.event_id.get_or_insert_with(|| Uuid::now_v7().simple().to_string().into());
         }
         Ok(event)
+    }
+}
+
+/// What is answered once the events are on disk, or at once in a dry run.
+enum Taken {
+    /// The id of the event.
+    One(String),
+    /// The ids of the good ones, and the others.
+    Many(Vec<String>, Refused),
+    /// The id of the event.
+    PageView(String),
+}
+
+/// What was taken, and where it will stand; nowhere in a dry run.
+type Submitted = (Taken, Option<Receipt>);
+
+impl Taken {
+    /// The good events and the others.
+    const fn counts(&self) -> (usize, usize) {
+        match self {
+            Self::One(_) | Self::PageView(_) => (1, 0),
+            Self::Many(event_ids, refused) => (event_ids.len(), refused.events),
+        }
+    }
+
+    fn answer(self, positions: Option<&[Position]>) -> Response {
+        let first = positions.map(|positions| positions[0]);
+        match self {
+            Self::One(event_id) => AcceptedOne::new(event_id, first).into_response(),
+            Self::Many(event_ids, refused) => AcceptedMany::new(event_ids, refused, positions).into_response(),
+            Self::PageView(event_id) => PageViewAccepted(AcceptedOne::new(event_id, first)).into_response(),
+        }
     }
 }
 
@@ -122,35 +151,44 @@ impl Door {
         }))
     }
 
-    /// Reads a request and gives its answer, good or bad, which tells what was applied of what the client asked for.
-    async fn answer<A: IntoResponse>(&self, request: Request, answer: impl AsyncFnOnce(&Events) -> Result<A, Problem>) -> Response {
+    /// Gives a request its answer, good or bad, which tells what was applied of what the client asked for.
+    async fn answer(&self, request: Request, take: impl FnOnce(&Events) -> Result<Submitted, Problem>) -> Response {
         let options = match Options::of(&request) {
             Ok(options) => options,
             Err(problem) => return problem.into_response(),
         };
-        let answered = async { answer(&Events::of(request, options, self.0.max_body_bytes).await?).await };
-        let mut response = answered.await.into_response();
+        let mut response = self.store(request, options, take).await.unwrap_or_else(IntoResponse::into_response);
         options.tell(response.headers_mut());
         response
     }
 
-    async fn accept_one(&self, raw: RawEvent<'_>, rules: &Rules, request: &Events) -> Result<AcceptedOne, Problem> {
+    /// Takes the events of a request, and waits until they are on disk; body and events are gone by then.
+    async fn store(
+        &self,
+        request: Request,
+        options: Options,
+        take: impl FnOnce(&Events) -> Result<Submitted, Problem>,
+    ) -> Result<Response, Problem> {
+        let (taken, receipt) = take(&Events::of(request, options, self.0.max_body_bytes).await?)?;
+        let Some(receipt) = receipt else { return Ok(taken.answer(None)) };
+        let positions = receipt.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
+        let (accepted, rejected) = taken.counts();
+        self.count(accepted, rejected);
+        Ok(taken.answer(Some(&positions)))
+    }
+
+    fn take_one(&self, raw: RawEvent<'_>, rules: &Rules, request: &Events, taken: fn(String) -> Taken) -> Result<Submitted, Problem> {
         request.charge(1)?;
         let event = self.0.event(raw, rules, self.now()).map_err(|violations| {
             self.count(0, 1);
             answer::invalid(Refused::one(violations))
         })?;
         let identity = self.0.identity.of(&event);
-        let event_id = event_id(&event, identity);
-        if request.options.is_dry_run {
-            return Ok(AcceptedOne::new(event_id, None));
-        }
-        let positions = self.store(&[(event, identity)])?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
-        self.count(1, 0);
-        Ok(AcceptedOne::new(event_id, Some(positions[0])))
+        let taken = taken(event_id(&event, identity));
+        Ok((taken, self.submit(&[(event, identity)], request)?))
     }
 
-    async fn accept_many(&self, judged: Judged<'_>, request: &Events) -> Result<AcceptedMany, Problem> {
+    fn take_many(&self, judged: Judged<'_>, request: &Events) -> Result<Submitted, Problem> {
         let Judged { good, refused } = judged;
         request.charge(good.len() + refused.events)?;
         if good.is_empty() || (request.options.is_strict() && refused.events > 0) {
@@ -158,12 +196,7 @@ impl Door {
             return Err(answer::invalid(refused));
         }
         let event_ids = good.iter().map(|(event, identity)| event_id(event, *identity)).collect();
-        if request.options.is_dry_run {
-            return Ok(AcceptedMany::new(event_ids, refused, None));
-        }
-        let positions = self.store(&good)?.wait().await.map_err(|refusal| answer::not_stored(&refusal))?;
-        self.count(good.len(), refused.events);
-        Ok(AcceptedMany::new(event_ids, refused, Some(&positions)))
+        Ok((Taken::Many(event_ids, refused), self.submit(&good, request)?))
     }
 
     fn count(&self, accepted: usize, rejected: usize) {
@@ -171,8 +204,11 @@ impl Door {
         self.0.rejected.increment(rejected as u64);
     }
 
-    fn store(&self, events: &[(Event<'_>, Identity)]) -> Result<Receipt, Problem> {
-        self.0.batchers.submit(events).map_err(|refusal| answer::not_stored(&refusal))
+    fn submit(&self, events: &[(Event<'_>, Identity)], request: &Events) -> Result<Option<Receipt>, Problem> {
+        if request.options.is_dry_run {
+            return Ok(None);
+        }
+        self.0.batchers.submit(events).map(Some).map_err(|refusal| answer::not_stored(&refusal))
     }
 
     fn judge<'a>(&self, events: raw::Events<'a>) -> Result<Judged<'a>, Problem> {

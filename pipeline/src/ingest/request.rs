@@ -99,13 +99,18 @@ impl Events {
 
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     let text = headers.get(CONTENT_TYPE).map_or("application/json", |value| value.to_str().unwrap_or_default());
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
-        "application/cloudevents+json" | "application/cloudevents-batch+json" => Ok(Format::CloudEvents),
-        "application/json" => Ok(cloud_event::attributes(headers)?.map_or(Format::Json, Format::CloudEventData)),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Lines),
-        "application/x-www-form-urlencoded" => Ok(Format::Form),
-        _ => Err(unsupported(&format!("`{}`", essence.escape_debug()))),
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let is = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
+    if is(&["application/json"]) {
+        Ok(cloud_event::attributes(headers)?.map_or(Format::Json, Format::CloudEventData))
+    } else if is(&["application/x-ndjson", "application/ndjson", "application/jsonl"]) {
+        Ok(Format::Lines)
+    } else if is(&["application/x-www-form-urlencoded"]) {
+        Ok(Format::Form)
+    } else if is(&["application/cloudevents+json", "application/cloudevents-batch+json"]) {
+        Ok(Format::CloudEvents)
+    } else {
+        Err(unsupported(&format!("`{}`", essence.escape_debug())))
     }
 }
 
@@ -115,7 +120,7 @@ async fn read(request: Request, max_bytes: usize) -> Result<Bytes, Problem> {
         return Err(too_large());
     }
     let body = match request.headers().contains_key(CONTENT_ENCODING) {
-        true => decompressed(request, max_bytes).await?,
+        true => Box::pin(decompressed(request, max_bytes)).await?,
         false => request.into_body(),
     };
     to_bytes(body, max_bytes).await.map_err(|error| unreadable(&error))

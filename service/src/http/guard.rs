@@ -15,7 +15,10 @@ use axum::{
     extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
-use futures::future::{BoxFuture, ready};
+use futures::{
+    TryFutureExt,
+    future::{BoxFuture, ready},
+};
 use http::StatusCode;
 use tower::{Layer, Service};
 
@@ -151,14 +154,10 @@ where
         match self.guard.admit(&request) {
             Ok(None) => Box::pin(self.routes.call(request)),
             Ok(Some((caller, allowance))) => {
-                request.extensions_mut().insert(caller.clone());
+                tracing::debug!(%caller, "admitted");
+                request.extensions_mut().insert(caller);
                 request.extensions_mut().insert(allowance.clone());
-                let answer = self.routes.call(request);
-                Box::pin(async move {
-                    let mut response = answer.await?;
-                    response.extensions_mut().insert(caller);
-                    Ok(described(response, &allowance))
-                })
+                Box::pin(self.routes.call(request).map_ok(move |response| described(response, &allowance)))
             }
             Err(refusal) => Box::pin(ready(Ok(*refusal))),
         }

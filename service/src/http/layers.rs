@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use super::{Guard, connection::Origin};
 
-use crate::{keys::Caller, problem::Problem, tasks::panic_message};
+use crate::{problem::Problem, tasks::panic_message};
 
 /// The header that carries the request's id in both directions.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -84,12 +84,13 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let asked = Asked::of(&request);
         let traced = span::begin(&asked, request.headers(), request.extensions().get().map(|origin: &Origin| &origin.scheme));
-        let answer = match catch_unwind(AssertUnwindSafe(|| self.0.call(request))) {
+        let logged = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
+        let answer = match logged.in_scope(|| catch_unwind(AssertUnwindSafe(|| self.0.call(request)))) {
             Ok(answer) => Either::Left(AssertUnwindSafe(answer).catch_unwind()),
             Err(panic) => Either::Right(ready(Err(panic))),
         };
         let answer = answer.map(|answered| answered.map_or_else(panicked, |Ok(response)| response));
-        Box::pin(asked.complete(answer, traced).map(Ok))
+        Box::pin(asked.complete(answer.instrument(logged), traced).map(Ok))
     }
 }
 
@@ -128,22 +129,20 @@ impl Asked {
     }
 
     async fn complete(self, answer: impl Future<Output = Response>, traced: Span) -> Response {
-        let logged = tracing::debug_span!("request", id = self.id.as_str(), method = %self.method, path = self.uri.path());
-        let answered = async { complete(answer.instrument(logged).await, &self).await };
+        let answered = async { complete(answer.await, &self).await };
         let mut response = answered.instrument(traced.clone()).await;
         span::end(&traced, response.status());
-        self.count(response.status(), response.extensions().get());
+        self.count(response.status());
         response.headers_mut().insert(REQUEST_ID_HEADER, self.id.0);
         response
     }
 
     /// Labels have few values: known methods, routes rather than paths.
-    fn count(&self, status: StatusCode, caller: Option<&Caller>) {
+    fn count(&self, status: StatusCode) {
         let method = standard(&self.method).unwrap_or("other");
         let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
         let elapsed = self.at.elapsed();
-        let caller = caller.map(tracing::field::display);
-        tracing::debug!(id = self.id.as_str(), method, path = self.uri.path(), status = status.as_u16(), caller, ?elapsed, "answered");
+        tracing::debug!(id = self.id.as_str(), method, path = self.uri.path(), status = status.as_u16(), ?elapsed, "answered");
         series::count(method, route, status, elapsed);
     }
 }
