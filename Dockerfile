@@ -1,11 +1,13 @@
 # One image for every role; the command says which: ingest, pipeline, query, or `tidemark serve` for all in one.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
+# `dist` builds several times as long, for less CPU.
+ARG PROFILE=release
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --locked --profile dist --workspace --bins && \
-    install -D --target-directory=/out target/dist/ingest target/dist/pipeline target/dist/query target/dist/tidemark
+    cargo build --locked --profile $PROFILE --workspace --bins && \
+    install -D --target-directory=/out target/$PROFILE/ingest target/$PROFILE/pipeline target/$PROFILE/query target/$PROFILE/tidemark
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/tidemark --create-home tidemark

@@ -13,6 +13,8 @@ use datafusion::{
 
 /// What a number takes, and at least any value.
 pub(crate) const NUMBER_BYTES: u128 = 8;
+/// What a text takes beside its bytes, as a view.
+const VIEW_BYTES: u128 = 16;
 
 /// Bytes of each row, with the place of each of its values.
 pub(crate) fn of_rows(batch: &RecordBatch) -> Result<Vec<u128>> {
@@ -38,6 +40,15 @@ pub(crate) fn of_values(values: &ArrayRef) -> Result<Vec<u128>> {
     Ok(widths)
 }
 
+/// What a value of this kind takes in a list, beside what it is.
+pub(crate) fn place_of(kind: &DataType) -> u128 {
+    match kind {
+        kind if kind.is_string() || kind.is_binary() => VIEW_BYTES,
+        kind if kind.is_nested() => NUMBER_BYTES,
+        _ => 0,
+    }
+}
+
 fn sums(columns: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
     let places = vec![NUMBER_BYTES * columns.len() as u128; rows];
     columns.iter().try_fold(places, |sums, column| Ok(zip(sums, of_values(column)?).map(|(sum, width)| sum + width).collect()))
@@ -45,6 +56,6 @@ fn sums(columns: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
 
 fn of_lists<O: OffsetSizeTrait>(offsets: &[O], elements: &ArrayRef) -> Result<Vec<u128>> {
     let all: u128 = of_values(elements)?.into_iter().sum();
-    let average = all.div_ceil(elements.len().max(1) as u128);
-    Ok(offsets.windows(2).map(|ends| (ends[1] - ends[0]).as_usize() as u128 * (average + NUMBER_BYTES)).collect())
+    let each = all.div_ceil(elements.len().max(1) as u128) + place_of(elements.data_type());
+    Ok(offsets.windows(2).map(|ends| (ends[1] - ends[0]).as_usize() as u128 * each).collect())
 }

@@ -23,3 +23,8 @@ pub mod telemetry;
 /// back after a second (`.cargo/config.toml` configures it).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const _: () = assert!(
+    option_env!("JEMALLOC_SYS_WITH_MALLOC_CONF").is_some(),
+    "the allocator is configured by .cargo/config.toml, which cargo reads only when it is started inside the checkout"
+);

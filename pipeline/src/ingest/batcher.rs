@@ -42,11 +42,11 @@ pub(super) enum Refusal {
     Stopping,
 }
 
-/// One shard: its queue, and a bell that rings when a block is due.
+/// One shard: its queue, and a bell that rings when a block is due or the handlers are gone.
 struct Shard {
     id: ShardId,
     queue: Mutex<Queue>,
-    is_due: Notify,
+    bell: Notify,
 }
 
 struct Shared {
@@ -65,7 +65,7 @@ struct Handle(Arc<Shared>);
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.is_closed.store(true, Ordering::SeqCst);
-        self.0.shards.iter().for_each(|shard| shard.is_due.notify_one());
+        self.0.shards.iter().for_each(|shard| shard.bell.notify_one());
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Receipt(Vec<(ShardId, Place)>);
 impl Batchers {
     pub(super) fn new(journal: Arc<dyn Journal>, config: &Config) -> (Self, Agents) {
         let limits = Limits { target_bytes: config.block_target.as_usize(), in_flight: config.blocks_in_flight.max(1) };
-        let shard = |id| Shard { id: ShardId(id), queue: Mutex::new(Queue::new(limits)), is_due: Notify::new() };
+        let shard = |id| Shard { id: ShardId(id), queue: Mutex::new(Queue::new(limits)), bell: Notify::new() };
         let shared = Arc::new(Shared {
             shards: (0..journal.shards()).map(shard).collect(),
             waiting_bytes: AtomicUsize::new(0),
@@ -126,7 +126,7 @@ impl Shard {
         let mut queue = self.queue();
         let place = queue.push(size_bytes, mine(), request.cloned());
         if queue.is_due() {
-            self.is_due.notify_one();
+            self.bell.notify_one();
         }
         Some((self.id, place))
     }
@@ -194,7 +194,7 @@ impl Agent {
             }
             tokio::select! {
                 Some(()) = in_flight.next() => shard.queue().landed(),
-                () = shard.is_due.notified() => {}
+                () = shard.bell.notified() => {}
             }
         }
     }

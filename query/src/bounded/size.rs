@@ -37,9 +37,11 @@ pub(super) enum Size {
     Counted,
     /// All arguments, one after the other.
     Joined,
+    /// A list of all arguments.
+    Gathered,
     /// All arguments, with the first between any two.
     Separated,
-    /// The elements of the first argument with the second between any two.
+    /// The elements of the first argument with the second between any two, and the third for those that are absent.
     Delimited,
     /// Each byte of the first argument with each of the second: steps rather than bytes.
     Compared,
@@ -54,7 +56,8 @@ impl Size {
         Ok(match (self, &call.args[..]) {
             (Self::Repeated, [what, times, ..]) => zip(widths(what)?, numbers(times)?).map(|(width, times)| width * positive(times)).sum(),
             (Self::Listed, [what, times, ..]) => {
-                zip(widths(what)?, numbers(times)?).map(|(width, times)| (width + NUMBER_BYTES) * positive(times)).sum()
+                let place = widths::place_of(&what.data_type()) + NUMBER_BYTES; // the second is the index by which it is taken
+                zip(widths(what)?, numbers(times)?).map(|(width, times)| (width + place) * positive(times)).sum()
             }
             (Self::Filled, [what, length, fill @ ..]) => {
                 let fill = fill.first().map(widths).transpose()?.unwrap_or_default();
@@ -73,11 +76,16 @@ impl Size {
                 spans.zip(steps).map(|(span, step)| (u128::from(span / step.unsigned_abs().max(1)) + 1) * NUMBER_BYTES).sum()
             }
             (Self::Joined, parts) => total(parts, widths)?,
+            (Self::Gathered, parts) => {
+                let places: u128 = parts.iter().map(|part| widths::place_of(&part.data_type())).sum();
+                total(parts, widths)? + rows as u128 * places
+            }
             (Self::Separated, parts @ [separator, ..]) => {
                 total(parts, widths)? + parts.len() as u128 * total(std::slice::from_ref(separator), widths)?
             }
-            (Self::Delimited, [lists, delimiter, ..]) => {
-                let widest = widths(delimiter)?.into_iter().max().unwrap_or_default();
+            (Self::Delimited, [lists, texts @ ..]) => {
+                let widest = |text: &ColumnarValue| Ok(widths(text)?.into_iter().max().unwrap_or_default());
+                let widest: u128 = texts.iter().map(widest).sum::<Result<_>>()?;
                 widths(lists)?.into_iter().map(|width| width + width / NUMBER_BYTES * widest).sum()
             }
             (Self::Compared, [one, other, ..]) => zip(widths(one)?, widths(other)?).map(|(one, other)| one * other).sum(),

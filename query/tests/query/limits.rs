@@ -70,10 +70,17 @@ async fn an_element_without_a_text_takes_its_place_in_a_list_all_the_same() {
     for call in [
         "cardinality(array_repeat(left(path, 0), 20000000))",
         "length(array_to_string(array_repeat(left(path, 0), 1000000), repeat('x', 100)))",
+        "length(array_to_string(array_repeat(nullif(path, path), 1000000), '', repeat(path, 5000)))",
     ] {
         let (status, problem) = app.sql_problem(&of_one_row(call)).await;
         assert!(status == 422 && problem["detail"].as_str().unwrap().contains("at most 64 MiB"), "{call}: {problem}");
     }
+    let texts = "SELECT left(CAST(value AS VARCHAR), 0) AS e FROM generate_series(1, 20000)";
+    let wide = format!("SELECT sum(cardinality([{}])) AS n FROM ({texts})", vec!["e"; 1_000].join(","));
+    let (status, problem) = app.sql_problem(&wide).await;
+    assert!(status == 422 && problem["detail"].as_str().unwrap().contains("at most 64 MiB"), "{problem}");
+    let of_numbers = "SELECT count(*) AS n FROM (SELECT range(5000) AS l) a, (SELECT 1 FROM events LIMIT 3) b WHERE cardinality(l) = 5000";
+    assert_eq!(app.sql(of_numbers).await, [json!({"n": 3})]);
     let repeated =
         "SELECT sum(cardinality(a.l)) AS n FROM (SELECT array_agg(left(a.path, 0)) AS l FROM events a, generate_series(1, 2)) a, events b";
     let (status, problem) = app.sql_problem(repeated).await;
