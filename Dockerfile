@@ -1,7 +1,7 @@
 # One image for every role; the command says which: ingest, pipeline, query, or `tidemark serve` for all in one.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-# `dist` builds several times as long, for less CPU.
+# `dist` builds longer than `release`, for less CPU.
 ARG PROFILE=release
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \

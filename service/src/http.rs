@@ -1,7 +1,7 @@
 //! The HTTP server: bind early, serve late, stop gently.
 //!
-//! [`bind`] takes the address, [`layers()`] gives a finished router what every answer must have and puts a [`Guard`] before it, who asks for keys, [`serve`]
-//! runs it until a stop is requested. It is hyper under axum rather than `axum::serve`, because a client must not hold a
+//! [`bind`] takes the address, [`layers()`] gives a finished router what every answer must have and puts a [`Guard`] before it, who asks
+//! for keys, [`serve`] runs it until a stop is requested. It is hyper under axum rather than `axum::serve`, because a client must not hold a
 //! connection for nothing: each has deadlines ([`activity`]), there is a most of them ([`connections`]), and one without a
 //! request makes room for a new one.
 
