@@ -15,7 +15,7 @@ use schemas::{
     tables,
 };
 use serde_json::json;
-use table::{Store, Table, Users, UsersUnion};
+use table::{Picked, Store, Table, Users, UsersUnion};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -107,8 +107,8 @@ fn step_refuse(index: &mut Index, events: &Identified) -> usize {
 }
 
 #[inline(never)]
-fn step_write(runtime: &Runtime, table: &Table, rows: &RecordBatch) -> u64 {
-    runtime.block_on(table.write(EventDate::of(NOW), std::slice::from_ref(rows))).expect("the folder takes files").rows
+fn step_write(runtime: &Runtime, table: &Table, rows: &Picked) -> u64 {
+    runtime.block_on(table.write(EventDate::of(NOW), rows)).expect("the folder takes files").rows
 }
 
 #[inline(never)]
@@ -166,7 +166,7 @@ fn files(criterion: &mut Criterion, runtime: &Runtime) {
     let config = serde_json::from_value(json!({ "url": folder.path(), "s3": s3 })).expect("a folder is a place for tables");
     let store = runtime.block_on(Store::open(&config)).expect("the folder is there");
     let table = runtime.block_on(Table::open_or_create(&store, "events", tables::events())).expect("the folder takes a table");
-    let rows = table_rows(&decode(&encoded()));
+    let rows = Picked::all(&[table_rows(&decode(&encoded()))]);
     let mut group = criterion.benchmark_group("file");
     group.throughput(Throughput::Elements(EVENTS)).sample_size(20);
     group.bench_function("write and sync Parquet", |bencher| bencher.iter(|| step_write(runtime, &table, &rows)));

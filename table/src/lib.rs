@@ -1,6 +1,6 @@
 //! The lake: Delta tables in a local folder or on S3, through the same code.
 //!
-//! [`Store`] opens (and probes) the object store; [`Table`] is one Delta table in it. [`Table::write`] turns sorted rows into a
+//! [`Store`] opens (and probes) the object store; [`Table`] is one Delta table in it. [`Table::write`] turns sorted rows ([`Picked`]) into a
 //! [`DataFile`]; [`Table::commit`] adds files and moves a shard's tidemark in one atomic Delta commit, under compare-and-set
 //! (INVARIANTS I2, I3); [`Table::snapshot`] pins one version with its files and tidemarks (I7). A [`Policy`] and [`Table::merge`]
 //! keep the files few; [`Table::rebuild`] brings lost rows back.
@@ -18,6 +18,7 @@ mod log_folder;
 mod maintenance;
 mod merge;
 mod origin;
+mod picked;
 mod places;
 mod probe;
 mod protocol;
@@ -41,6 +42,7 @@ pub use log_folder::LogFolder;
 pub use maintenance::Policy;
 pub use merge::Keep;
 pub use origin::{Fingerprint, Origin};
+pub use picked::Picked;
 pub use places::{positions, without};
 pub use protocol::Protocol;
 pub use replace::Change;

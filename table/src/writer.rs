@@ -1,17 +1,14 @@
 //! Rows become a Parquet file of the store. It is no part of the table until it is committed.
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch},
-    compute::{SortOptions, max, min},
-    datatypes::{Date32Type, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
     error::ArrowError,
-    row::{RowConverter, SortField},
 };
 use object_store::{ObjectStoreExt, WriteMultipart, path::Path};
 use schemas::{EventDate, tables::EVENT_DATE};
 use uuid::Uuid;
 
-use crate::{DataFile, Error, Table, data_file::parse_stats, merge::Merge};
+use crate::{DataFile, Error, Picked, Table, data_file::parse_stats, merge::Merge};
 
 mod encoder;
 
@@ -19,6 +16,8 @@ use encoder::{Effort, Encoder};
 
 /// The order of rows in a file: queries ask for one event over a time.
 pub(crate) const ORDER: [&str; 2] = ["event_name", "timestamp"];
+/// So many rows are copied into their order at a time, so that they are still in the processor's cache when they are encoded.
+const CHUNK_ROWS: usize = 16 * 1024;
 /// A larger file is uploaded in parts of this size.
 const PART_BYTES: usize = 16 << 20;
 
@@ -29,9 +28,9 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Rows`] when there are none, or they have other columns or another day; else when encoding or the store fails.
-    pub async fn write(&self, date: EventDate, rows: &[RecordBatch]) -> Result<DataFile, Error> {
+    pub async fn write(&self, date: EventDate, rows: &Picked) -> Result<DataFile, Error> {
         check(&self.schema(), date, rows)?;
-        let (schema, rows) = (self.schema(), rows.to_vec());
+        let (schema, rows) = (self.schema(), rows.clone());
         let encoded = tokio::task::spawn_blocking(move || encode(&schema, &rows)).await.map_err(object_store::Error::from)??;
         let upload = Upload::new(self, date);
         upload.at_once(encoded).await
@@ -52,11 +51,13 @@ impl Table {
     }
 }
 
-fn encode(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<(Vec<u8>, String), Error> {
-    let batches = rows.iter().map(without_date).collect::<Result<Vec<_>, _>>()?;
-    let count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-    let mut encoder = Encoder::new(schema, count, is_sorted(&batches)?, Effort::Quick)?;
-    batches.iter().try_for_each(|batch| encoder.push(batch))?;
+/// Delta keeps the partition's value in the log and the path, not in the file.
+fn encode(schema: &SchemaRef, rows: &Picked) -> Result<(Vec<u8>, String), Error> {
+    let stored: Vec<usize> = (0..schema.fields().len()).filter(|index| schema.field(*index).name() != EVENT_DATE).collect();
+    let mut encoder = Encoder::new(schema, rows.num_rows() as u64, rows.is_sorted(), Effort::Quick)?;
+    let unwritable = |source: ArrowError| Error::Rows { what: source.to_string() };
+    let rows = rows.project(&stored).map_err(unwritable)?;
+    rows.chunks(CHUNK_ROWS).try_for_each(|rows| encoder.push(&rows.map_err(unwritable)?))?;
     encoder.finish()
 }
 
@@ -121,43 +122,22 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// True when the rows have the columns of [`ORDER`] and are in that order, over all batches.
-fn is_sorted(batches: &[RecordBatch]) -> Result<bool, Error> {
-    let keys = |batch: &RecordBatch| ORDER.iter().map(|name| batch.column_by_name(name).cloned()).collect::<Option<Vec<ArrayRef>>>();
-    let Some(keys) = batches.iter().map(keys).collect::<Option<Vec<_>>>() else { return Ok(false) };
-    let fields = keys.first().into_iter().flatten().map(|key| SortField::new_with_options(key.data_type().clone(), SortOptions::default()));
-    let converter = RowConverter::new(fields.collect()).map_err(unsortable)?;
-    let rows = keys.iter().map(|keys| converter.convert_columns(keys)).collect::<Result<Vec<_>, _>>().map_err(unsortable)?;
-    Ok(rows.iter().flat_map(|rows| rows.iter()).is_sorted())
-}
-
-fn unsortable(source: ArrowError) -> Error {
-    Error::Rows { what: source.to_string() }
-}
-
-/// Delta keeps the partition's value in the log and the path, not in the file.
-fn without_date(batch: &RecordBatch) -> Result<RecordBatch, Error> {
-    let kept: Vec<usize> = (0..batch.num_columns()).filter(|index| batch.schema_ref().field(*index).name() != EVENT_DATE).collect();
-    batch.project(&kept).map_err(|source| Error::Rows { what: source.to_string() })
-}
-
-fn check(schema: &SchemaRef, date: EventDate, rows: &[RecordBatch]) -> Result<(), Error> {
+fn check(schema: &SchemaRef, date: EventDate, rows: &Picked) -> Result<(), Error> {
     let wrong = |what: String| Err(Error::Rows { what });
-    if rows.iter().all(|batch| batch.num_rows() == 0) {
+    if rows.num_rows() == 0 {
         return wrong("there are none".to_owned());
     }
-    for batch in rows {
+    for batch in rows.batches() {
         let columns =
             |schema: &Schema| schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>();
         if columns(batch.schema_ref()) != columns(schema) {
             return wrong(format!("their columns are {:?}, the table's {:?}", columns(batch.schema_ref()), columns(schema)));
         }
-        let dates = batch.column_by_name(EVENT_DATE).expect("every table of ours has it").as_primitive::<Date32Type>();
-        if let Some(other) = [min(dates), max(dates)].into_iter().flatten().find(|other| *other != date.0) {
-            return wrong(format!("some lie in {}, not in {date}", EventDate(other)));
-        }
     }
-    Ok(())
+    match rows.other_day(date) {
+        Some(other) => wrong(format!("some lie in {other}, not in {date}")),
+        None => Ok(()),
+    }
 }
 
 /// A version 7 UUID begins with its time.

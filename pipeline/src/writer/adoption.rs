@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use schemas::{EventDate, Sequence, ShardId, Timestamp};
-use table::{CommitError, Fingerprint, NewCommit, Origin, Snapshot, Table};
+use table::{CommitError, Fingerprint, NewCommit, Origin, Picked, Snapshot, Table};
 
 use super::gap::{ADOPTED_CODE, Gap};
 
@@ -57,7 +57,7 @@ impl Adopted {
         );
         let row = gap.record((self.shard, self.position), ADOPTED_CODE, &why, now);
         let day = EventDate::of(Timestamp(now.timestamp_micros()));
-        let file = quarantine.write(day, std::slice::from_ref(&row)).await?;
+        let file = quarantine.write(day, &Picked::all(&[row])).await?;
         quarantine.commit(base, self.new_commit(vec![file])).await?;
         Ok(())
     }

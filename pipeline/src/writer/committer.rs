@@ -5,19 +5,21 @@
 
 use std::time::Duration;
 
-use arrow::error::ArrowError;
-use schemas::{Sequence, ShardId, tables};
+use futures::{StreamExt, TryStreamExt, stream};
+use schemas::{Sequence, ShardId};
 use service::{clock::Clock, health::Check};
 use table::{CommitError, DataFile, Fingerprint, NewCommit, Origin, Snapshot, Table, rows_above};
 use tokio::{task::spawn_blocking, time::Instant};
 use tracing::{Instrument, Span};
 
 use super::{
-    batch::{Batch, Day, EVENTS_ORDER, QUARANTINE_ORDER, days},
+    batch::{Batch, Day, Order, days},
     span,
 };
 use crate::failpoint::Failpoint;
 
+/// Files of different days that are written at the same time: each takes a core while it is encoded, then waits for the store.
+const WRITTEN_AT_ONCE: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -127,10 +129,7 @@ impl Committer {
         let (after, last, quarantine) = (batch.after, batch.last, base.quarantine.tidemark(self.shard));
         let origin = Origin { stream: base.stream, last_message: batch.last_message };
         let sorted = spawn_blocking(move || sort(&batch, quarantine)).await;
-        let (events, quarantined) = sorted
-            .map_err(Into::into)
-            .and_then(|sorted| sorted.map_err(Into::into))
-            .map_err(|source: Box<dyn std::error::Error + Send + Sync>| Error::Unwritable { after, last, source })?;
+        let (events, quarantined) = sorted.map_err(|panic| Error::Unwritable { after, last, source: panic.into() })?;
         Failpoint::BeforeFiles.pass();
         let quarantine = self.commit_quarantine(base.quarantine, quarantined, (last, origin)).await?;
         let files = self.write(&self.events, &events, after, last).await?;
@@ -156,17 +155,14 @@ impl Committer {
     }
 
     async fn write(&self, table: &Table, days: &[Day], after: Sequence, last: Sequence) -> Result<Vec<DataFile>, Error> {
-        let mut files = Vec::with_capacity(days.len());
-        for day in days {
-            files.push(self.write_day(table, day, after, last).await?);
-        }
-        Ok(files)
+        let files: Vec<_> = days.iter().map(|day| self.write_day(table, day, after, last)).collect();
+        stream::iter(files).buffered(WRITTEN_AT_ONCE).try_collect().await
     }
 
     async fn write_day(&self, table: &Table, day: &Day, after: Sequence, last: Sequence) -> Result<DataFile, Error> {
         let mut pause = Pause::default();
         loop {
-            match table.write(day.date, std::slice::from_ref(&day.rows)).await {
+            match table.write(day.date, &day.rows).await {
                 Ok(file) => return Ok(file),
                 Err(error @ (table::Error::Rows { .. } | table::Error::Parquet { .. })) => {
                     return Err(Error::Unwritable { after, last, source: error.into() });
@@ -228,10 +224,9 @@ impl Pause {
 }
 
 /// The files to be of both tables. What `quarantine` holds already, because a crash came between the two commits, is left out.
-fn sort(batch: &Batch, quarantine: Sequence) -> Result<(Vec<Day>, Vec<Day>), ArrowError> {
-    let events = days(&tables::events(), batch.events.batches(), &EVENTS_ORDER)?;
+fn sort(batch: &Batch, quarantine: Sequence) -> (Vec<Day>, Vec<Day>) {
     let quarantined = rows_above(batch.quarantined.batches(), quarantine);
-    Ok((events, days(&tables::quarantine(), &quarantined, &QUARANTINE_ORDER)?))
+    (days(batch.events.batches(), Order::NameAndTime), days(&quarantined, Order::Journal))
 }
 
 fn measure(files: &[DataFile]) {

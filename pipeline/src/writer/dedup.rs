@@ -168,19 +168,18 @@ impl Index {
 /// What a known minute takes beside its keys.
 const MINUTE_BYTES: usize = size_of::<(Minute, Known)>() * 2;
 
-/// The minutes that must be known to judge these events.
-fn needed(events: &Identified) -> BTreeSet<Minute> {
-    let mut needed = BTreeSet::new();
+/// The minutes that must be known to judge these events, each once.
+fn needed(events: &Identified) -> Vec<Minute> {
+    let mut needed = Vec::new();
     let mut last = None;
     for (minute, may_differ) in minutes(events) {
         if last.replace((minute, may_differ)) == Some((minute, may_differ)) {
             continue;
         }
-        needed.insert(minute);
-        if may_differ {
-            needed.extend(minute.and_before());
-        }
+        if may_differ { needed.extend(minute.and_before()) } else { needed.push(minute) }
     }
+    needed.sort_unstable();
+    needed.dedup();
     needed
 }
 

@@ -29,7 +29,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     Config,
-    batch::{Day, EVENTS_ORDER, QUARANTINE_ORDER, days},
+    batch::{Day, Order, days},
     open_batch::Limits,
     rows::Reader,
     runs::Runs,
@@ -198,7 +198,7 @@ impl Rebuilder {
         (self.open_rows, self.open_bytes) = (0, 0);
         let mut free = Vec::new();
         for Day { date, rows } in self.days(open).await? {
-            let file = self.table.write(date, std::slice::from_ref(&rows)).await?;
+            let file = self.table.write(date, &rows).await?;
             if self.giving_way.touches(date) { self.held.push(file) } else { free.push(file) }
         }
         let rows = rows_in(&free);
@@ -206,10 +206,9 @@ impl Rebuilder {
     }
 
     async fn days(&self, rows: Runs) -> Result<Vec<Day>, RebuildError> {
-        let (schema, is_events) = (self.table.schema(), self.is_events());
-        let order: &'static [&'static str] = if is_events { &EVENTS_ORDER } else { &QUARANTINE_ORDER };
-        let sorted = spawn_blocking(move || days(&schema, rows.batches(), order)).await;
-        Ok(sorted.map_err(|panic| ArrowError::ExternalError(panic.into()))??)
+        let order = if self.is_events() { Order::NameAndTime } else { Order::Journal };
+        let sorted = spawn_blocking(move || days(rows.batches(), order)).await;
+        Ok(sorted.map_err(|panic| ArrowError::ExternalError(panic.into()))?)
     }
 
     /// `rows` of those in the added files were lost.

@@ -1,13 +1,14 @@
 //! Batches of rows in the order of the journal, few however many messages they came in.
 //!
-//! A message may hold one event, and a thousand batches of one row are slow to copy, sort and scan. So a new batch is merged with
-//! those before it that are not much larger: there are about as many runs as the number of rows has binary digits, and each
-//! row is copied about as often.
+//! A message may hold one event, and a thousand batches of one row are slow to copy, sort and scan. So eight runs of about the same
+//! size become one: there are at most seven of each size, and a row is copied once for each size that its run has had.
 
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
 
+/// So many runs become one.
+const FAN_IN: usize = 8;
 /// A run of this many rows is left as it is: merging it again would gain nothing.
-const LARGE: usize = 64 * 1024;
+const LARGE: usize = 32 * 1024;
 
 /// Rows in the order in which they were pushed.
 #[derive(Clone, Debug, Default)]
@@ -17,22 +18,23 @@ impl Runs {
     /// Adds rows of the same columns behind the others.
     ///
     /// # Errors
-    /// When Arrow cannot merge them; the rows before are still there.
+    /// When Arrow cannot merge them; the rows are there all the same.
     pub(super) fn push(&mut self, rows: RecordBatch) -> Result<(), ArrowError> {
-        let mut first = self.0.len();
-        let mut merged = rows.num_rows();
-        while first > 0 && self.0[first - 1].num_rows() <= 2 * merged && merged + self.0[first - 1].num_rows() <= LARGE {
-            first -= 1;
-            merged += self.0[first].num_rows();
-        }
-        let schema = rows.schema();
         self.0.push(rows);
-        if first + 1 < self.0.len() {
-            let run = concat_batches(&schema, &self.0[first..])?;
+        while let Some(first) = self.mergeable() {
+            let run = concat_batches(&self.0[first].schema(), &self.0[first..])?;
             self.0.truncate(first);
             self.0.push(run);
         }
         Ok(())
+    }
+
+    /// The first of the last runs that are no larger than the newest, if they are enough to become one.
+    fn mergeable(&self) -> Option<usize> {
+        let size = |run: &RecordBatch| if run.num_rows() < LARGE { run.num_rows().max(1).ilog(FAN_IN) } else { u32::MAX };
+        let newest = self.0.last().map(size).filter(|newest| *newest < u32::MAX)?;
+        let others = self.0.iter().rev().take_while(|run| size(run) <= newest).count();
+        (others >= FAN_IN).then(|| self.0.len() - others)
     }
 
     /// The runs, oldest rows first.
@@ -59,7 +61,7 @@ mod tests {
         for size in (0..3000).map(|number| 1 + number % 3) {
             let rows: Int64Array = next.by_ref().take(size).collect::<Vec<i64>>().into();
             runs.push(RecordBatch::try_from_iter([("n", Arc::new(rows) as _)]).unwrap()).unwrap();
-            assert!(runs.batches().len() <= 16, "{} runs", runs.batches().len());
+            assert!(runs.batches().len() <= (FAN_IN - 1) * 5, "{} runs of {} rows", runs.batches().len(), next.start);
         }
         let all: Vec<i64> = runs.batches().iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
         assert_eq!(all, (0..6000).collect::<Vec<_>>());

@@ -16,7 +16,7 @@ use service::{
     settings::Settings,
     tasks::{Stop, StopHandle, Tasks},
 };
-use table::{NewCommit, Store, Table, TailUnavailable, TailView, Tails};
+use table::{NewCommit, Picked, Store, Table, TailUnavailable, TailView, Tails};
 use tempfile::TempDir;
 
 use crate::{
@@ -189,7 +189,7 @@ impl Tails for FixedTail {
 pub(crate) async fn commit(table: &Table, batches: impl IntoIterator<Item = (i32, RecordBatch)>, tidemark: u64) {
     let mut files = Vec::new();
     for (day, batch) in batches {
-        files.push(table.write(EventDate(day), &[batch]).await.unwrap());
+        files.push(table.write(EventDate(day), &Picked::all(&[batch])).await.unwrap());
     }
     let base = table.snapshot().await.unwrap();
     table.commit(&base, NewCommit { shard: ShardId(0), files, tidemark: Sequence(tidemark), origin: None }).await.unwrap();

@@ -9,6 +9,7 @@ use arrow::{
     array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray},
     datatypes::TimestampMicrosecondType,
 };
+use foldhash::fast::RandomState;
 
 use super::{Cell, Level, Place, Span, Users, UsersUnion};
 
@@ -100,7 +101,7 @@ impl Counted {
     }
 
     fn push(&mut self, rows: &Columns<'_>) {
-        let mut known: HashMap<Key<'_>, usize> = HashMap::new();
+        let mut known: HashMap<Key<'_>, usize, RandomState> = HashMap::default();
         for row in 0..rows.times.len() {
             let key = rows.key(row, self.level);
             let number = *known.entry(key).or_insert_with(|| self.number(key));

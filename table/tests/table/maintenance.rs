@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, path::Path};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use schemas::{EventDate, Sequence};
-use table::{Change, DataFile, Error, Level, NewCommit, Scan, Snapshot, Table};
+use table::{Change, DataFile, Error, Level, NewCommit, Picked, Scan, Snapshot, Table};
 
 use crate::{
     faults::{Fault, faulty},
@@ -157,7 +157,7 @@ pub(crate) async fn old_days_are_given_up_in_one_commit(lake: Lake) {
     let days: Vec<EventDate> = (0..4).map(|ago| EventDate(TODAY.0 - ago)).collect();
     let mut files = Vec::new();
     for day in &days {
-        files.push(table.write(*day, &[rows(*day, SHARD, Sequence(1))]).await.unwrap());
+        files.push(table.write(*day, &Picked::all(&[rows(*day, SHARD, Sequence(1))])).await.unwrap());
     }
     let commit = NewCommit { shard: SHARD, files, tidemark: Sequence(1), origin: None };
     let before = table.commit(&base, commit).await.unwrap();
@@ -174,7 +174,7 @@ pub(crate) async fn old_days_are_given_up_in_one_commit(lake: Lake) {
 pub(crate) async fn only_what_no_recent_version_needs_is_garbage(lake: Lake) {
     let table = lake.events().await;
     let before = commit(&table, 3).await;
-    let orphan = table.write(TODAY, &[rows(TODAY, SHARD, Sequence(9))]).await.unwrap();
+    let orphan = table.write(TODAY, &Picked::all(&[rows(TODAY, SHARD, Sequence(9))])).await.unwrap();
     merge(&table, before.files(), later(&before, 0)).await.unwrap().unwrap();
     let after = commit(&table, 4).await;
     assert_eq!(garbage(&table, later(&after, 0)).await, [""; 0], "a query may still read the merged files, a writer commit the orphan");

@@ -13,7 +13,7 @@ use arrow::{
 };
 use futures::{TryStreamExt, future::join_all};
 use schemas::{Sequence, tables};
-use table::{NewCommit, Scan, Store, Table};
+use table::{NewCommit, Picked, Scan, Store, Table};
 
 use crate::{
     lake::Lake,
@@ -74,7 +74,7 @@ async fn a_table_of_version_1_is_read_and_written() {
     let table = lake.events().await;
     let base = table.snapshot().await.unwrap();
     assert_eq!((base.version(), base.tidemark(SHARD), base.files().iter().map(|file| file.rows).sum::<u64>()), (2, Sequence(2), 3));
-    let files = vec![table.write(TODAY, &[rows(TODAY, SHARD, Sequence(3))]).await.unwrap()];
+    let files = vec![table.write(TODAY, &Picked::all(&[rows(TODAY, SHARD, Sequence(3))])).await.unwrap()];
     let next = table.commit(&base, NewCommit { shard: SHARD, files, tidemark: Sequence(3), origin: None }).await.unwrap();
     assert_eq!(next.files().iter().map(|file| file.rows).sum::<u64>(), 9);
 }
@@ -112,7 +112,7 @@ async fn a_new_column_is_null_in_the_rows_of_version_1() {
     let mut columns = old.columns().to_vec();
     columns.push(Arc::new(StringArray::from(vec!["s-1"])) as ArrayRef);
     let row = RecordBatch::try_new(with_session(), columns).unwrap();
-    let files = vec![table.write(TODAY, &[row]).await.unwrap()];
+    let files = vec![table.write(TODAY, &Picked::all(&[row])).await.unwrap()];
     table.commit(&base, NewCommit { shard: SHARD, files, tidemark: Sequence(3), origin: None }).await.unwrap();
     let expected = [("ann", None), ("bob", None), ("cid", None), ("user-0-\u{e9}", Some("s-1".to_owned()))];
     assert_eq!(sessions(&table).await, expected.map(|(user, session)| (user.to_owned(), session)));

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use object_store::{ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{EventDate, Sequence, ShardId, Timestamp, tables};
-use table::{DataFile, NewCommit, Snapshot, Table};
+use table::{DataFile, NewCommit, Picked, Snapshot, Table};
 
 pub(crate) const SHARD: ShardId = ShardId(0);
 /// 2026-11-21.
@@ -80,7 +80,7 @@ fn tags() -> ArrayRef {
 
 /// A file with the rows of one message.
 async fn file(table: &Table, sequence: u64) -> DataFile {
-    table.write(TODAY, &[rows(TODAY, SHARD, Sequence(sequence))]).await.unwrap()
+    table.write(TODAY, &Picked::all(&[rows(TODAY, SHARD, Sequence(sequence))])).await.unwrap()
 }
 
 /// A commit of one file that moves the tidemark of [`SHARD`].

@@ -14,7 +14,7 @@ use futures::{
 use object_store::path::Path;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use schemas::{EventDate, Sequence, ShardId, Timestamp, tables};
-use table::{CommitError, Error, NewCommit, Scan, Snapshot, Table};
+use table::{CommitError, Error, NewCommit, Picked, Scan, Snapshot, Table};
 
 use crate::{
     faults::{Fault, faulty},
@@ -46,7 +46,7 @@ pub(crate) async fn an_existing_table_with_other_columns_is_refused(lake: Lake) 
 pub(crate) async fn a_read_between_two_times_skips_the_pages_outside(lake: Lake) {
     const SECONDS: i64 = 60_000;
     let table = lake.events().await;
-    let file = table.write(TODAY, &[a_row_every_second(SECONDS)]).await.unwrap();
+    let file = table.write(TODAY, &Picked::all(&[a_row_every_second(SECONDS)])).await.unwrap();
     let Timestamp(start) = TODAY.start();
     let second = |second: i64| start + second * 1_000_000;
     for (ranges, wanted) in [
@@ -68,8 +68,8 @@ pub(crate) async fn rows_come_back_as_written(lake: Lake) {
     let table = lake.events().await;
     let long_ago = EventDate(-1);
     let written = [rows(TODAY, SHARD, Sequence(1)), rows(TODAY, SHARD, Sequence(2)), rows(long_ago, SHARD, Sequence(3))];
-    let today = table.write(TODAY, &written[..2]).await.unwrap();
-    let before = table.write(long_ago, &written[2..]).await.unwrap();
+    let today = table.write(TODAY, &Picked::all(&written[..2])).await.unwrap();
+    let before = table.write(long_ago, &Picked::all(&written[2..])).await.unwrap();
     assert!(before.path.starts_with("events/event_date=1969-12-31/"), "{}", before.path);
     let base = table.snapshot().await.unwrap();
     let commit = NewCommit { shard: SHARD, files: vec![today.clone(), before.clone()], tidemark: Sequence(3), origin: None };
@@ -85,7 +85,7 @@ pub(crate) async fn rows_come_back_as_written(lake: Lake) {
 pub(crate) async fn ranges_of_a_file_hold_its_rows(lake: Lake) {
     let table = lake.events().await;
     let batches = [rows(TODAY, SHARD, Sequence(7)), rows(TODAY, SHARD, Sequence(9))];
-    let file = table.write(TODAY, &batches).await.unwrap();
+    let file = table.write(TODAY, &Picked::all(&batches)).await.unwrap();
     assert_eq!(file.rows, 12);
     assert_eq!(file.size_bytes, bytes(&table, &file).await.len() as u64);
     assert_eq!(file.stats.event_name, Some(("page_view".to_owned(), "purchase".to_owned())));
@@ -100,8 +100,8 @@ pub(crate) async fn ranges_of_a_file_hold_its_rows(lake: Lake) {
 pub(crate) async fn a_file_says_that_it_is_sorted_only_when_it_is(lake: Lake) {
     let table = lake.events().await;
     let batch = rows(TODAY, SHARD, Sequence(1));
-    let sorted = table.write(TODAY, std::slice::from_ref(&batch)).await.unwrap();
-    let unsorted = table.write(TODAY, &[batch.slice(3, 3), batch.slice(0, 3)]).await.unwrap();
+    let sorted = table.write(TODAY, &Picked::all(&[batch.clone()])).await.unwrap();
+    let unsorted = table.write(TODAY, &Picked::all(&[batch.slice(3, 3), batch.slice(0, 3)])).await.unwrap();
     for (file, columns) in [(sorted, Some(vec![2, 0])), (unsorted, None)] {
         let parquet = SerializedFileReader::new(bytes(&table, &file).await).unwrap();
         let group = parquet.metadata().row_group(0);
@@ -113,9 +113,9 @@ pub(crate) async fn a_file_says_that_it_is_sorted_only_when_it_is(lake: Lake) {
 
 pub(crate) async fn rows_of_another_day_are_refused(lake: Lake) {
     let table = lake.events().await;
-    let refused = table.write(EventDate(TODAY.0 - 1), &[rows(TODAY, SHARD, Sequence(1))]).await.unwrap_err();
+    let refused = table.write(EventDate(TODAY.0 - 1), &Picked::all(&[rows(TODAY, SHARD, Sequence(1))])).await.unwrap_err();
     assert!(refused.to_string().contains("some lie in 2026-11-21, not in 2026-11-20"), "{refused}");
-    table.write(TODAY, &[RecordBatch::new_empty(tables::events())]).await.unwrap_err();
+    table.write(TODAY, &Picked::all(&[RecordBatch::new_empty(tables::events())])).await.unwrap_err();
 }
 
 pub(crate) async fn a_commit_moves_rows_and_tidemark_together(lake: Lake) {

@@ -4,16 +4,18 @@
 //! minute, and a minute can be forgotten. (Among 10^9 identities two share 94 bits with a probability of 2.5 in 10^11.)
 //! Open addressing with linear probing; the set is cut into parts that grow one at a time, each by a fifth when it is 85 % full:
 //! between 71 % and 85 % of its slots are in use, and growing never needs much more memory. Identities are hashes already,
-//! so their upper bits say the part and the slot. Zero marks a free slot; no tag is zero.
-
-use std::iter;
+//! so their upper bits say the part and the slot. All ones mark a free slot, as no tag has them. (Not zeros: those an allocator may
+//! leave to the kernel, which maps each page twice then, first when it is read and again when it is written.)
 
 const PARTS: usize = 256;
 const MIN_SLOTS: usize = 4;
 const TAG_BITS: u32 = 34;
 const TAG: u128 = (1 << TAG_BITS) - 1;
 
-/// A minute as a slot has it: never zero, below 2^34.
+/// A free slot.
+const FREE: u128 = u128::MAX;
+
+/// A minute as a slot has it: below 2^34 - 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::writer) struct Tag(u64);
 
@@ -21,7 +23,7 @@ impl Tag {
     /// # Panics
     /// When it does not fit.
     pub(in crate::writer) fn new(tag: u64) -> Self {
-        assert!(tag > 0 && u128::from(tag) <= TAG, "`{tag}` is no tag");
+        assert!(u128::from(tag) < TAG, "`{tag}` is no tag");
         Self(tag)
     }
 }
@@ -86,13 +88,13 @@ impl Part {
 
     fn put(&mut self, slot: u128, is_same: impl Fn(u128) -> bool) -> bool {
         let mut places = self.places(slot);
-        let (place, found) = places.find(|(_, found)| *found == 0 || is_same(*found)).expect("there always is a free slot");
+        let (place, found) = places.find(|(_, found)| *found == FREE || is_same(*found)).expect("there always is a free slot");
         drop(places);
-        if found == 0 {
+        if found == FREE {
             self.slots[place] = slot;
             self.used += 1;
         }
-        found == 0
+        found == FREE
     }
 
     /// The slots in which a key may stand, from the one where it belongs; the first free one ends the search.
@@ -110,16 +112,16 @@ impl Part {
     }
 
     fn retain(&mut self, is_kept: impl Fn(u128) -> bool) {
-        let kept = self.slots.iter().filter(|slot| **slot != 0 && is_kept(**slot)).count();
+        let kept = self.slots.iter().filter(|slot| **slot != FREE && is_kept(**slot)).count();
         if kept < self.used {
             self.resize(if kept == 0 { 0 } else { MIN_SLOTS.max(kept * 5 / 4 + 1) }, is_kept);
         }
     }
 
     fn resize(&mut self, slots: usize, is_kept: impl Fn(u128) -> bool) {
-        let old = std::mem::replace(&mut self.slots, iter::repeat_n(0, slots).collect());
+        let old = std::mem::replace(&mut self.slots, vec![FREE; slots]);
         self.used = 0;
-        for slot in old.into_iter().filter(|slot| *slot != 0 && is_kept(*slot)) {
+        for slot in old.into_iter().filter(|slot| *slot != FREE && is_kept(*slot)) {
             self.put(slot, |_| false);
         }
     }
