@@ -113,9 +113,9 @@ mod tests {
         let mut next = 0..;
         let batch = |rows: &Vec<Row>| {
             let columns: [ArrayRef; 4] = [
-                Arc::new(rows.iter().map(|row| row.0).collect::<Date32Array>()),
+                Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| row.0))),
                 Arc::new(rows.iter().map(|row| Some(row.1.as_str())).collect::<StringArray>()),
-                Arc::new(rows.iter().map(|row| row.2).collect::<TimestampMicrosecondArray>()),
+                Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.2))),
                 Arc::new(next.by_ref().take(rows.len()).collect::<Int64Array>()),
             ];
             RecordBatch::try_from_iter(KEYS.into_iter().zip(columns)).unwrap()
