@@ -79,6 +79,7 @@ build: claim
 # All tests, against real NATS and S3 servers; CI runs this
 [group('develop')]
 test: tools readers static claim
+    cargo build --locked --workspace --bins
     cargo test --locked --workspace
 
 # Break everything while events flow, then prove that none is lost or doubled: just chaos 7 5 (seed, minutes; 0 for a short run)

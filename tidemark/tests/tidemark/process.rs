@@ -215,13 +215,15 @@ pub(crate) fn tidemark(arguments: &[&str]) -> Command {
 
 /// The binary of a role that runs alone: `ingest`, `pipeline` or `query`, which are built next to `tidemark`.
 ///
-/// Cargo builds them for the tests of their own crates, not for these; one that is missing or older than its source is refused.
+/// Cargo builds them for the tests of their own crates, not for these; one that is missing or older than its source is refused. Of what
+/// sources it is made Cargo says only when it was asked to build it.
 pub(crate) fn role(name: &str) -> PathBuf {
     const REMEDY: &str = "run `cargo build --workspace --bins`";
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let path = Path::new(BINARY).with_file_name(name);
     let built = path.metadata().and_then(|file| file.modified()).unwrap_or_else(|_| panic!("`{}` is missing; {REMEDY}", path.display()));
-    let sources = std::fs::read_to_string(path.with_extension("d")).unwrap();
+    let list = path.with_extension("d");
+    let sources = std::fs::read_to_string(&list).unwrap_or_else(|_| panic!("`{}` is missing; {REMEDY}", list.display()));
     for source in sources.split_whitespace().skip(1).filter(|source| Path::new(source).starts_with(workspace)) {
         let is_newer = Path::new(source).metadata().is_ok_and(|file| file.modified().is_ok_and(|written| written > built));
         assert!(!is_newer, "`{}` is older than `{source}`; {REMEDY}", path.display());
