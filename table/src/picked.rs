@@ -21,7 +21,7 @@ pub struct Picked {
 }
 
 impl Picked {
-    /// The rows at `places`: the number of a batch, and that of a row in it.
+    /// The rows at `places`: the number of a batch, and that of a row in it. One that is not there makes whoever copies the rows panic.
     #[must_use]
     pub fn new(batches: Arc<[RecordBatch]>, places: Vec<(usize, usize)>) -> Self {
         Self { batches, places: places.into() }

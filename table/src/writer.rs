@@ -51,7 +51,7 @@ impl Table {
     }
 }
 
-/// Delta keeps the partition's value in the log and the path, not in the file.
+/// The bytes of a file and its statistics. Delta keeps the partition's value in the log and the path, not in the file.
 fn encode(schema: &SchemaRef, rows: &Picked) -> Result<(Vec<u8>, String), Error> {
     let stored: Vec<usize> = (0..schema.fields().len()).filter(|index| schema.field(*index).name() != EVENT_DATE).collect();
     let mut encoder = Encoder::new(schema, rows.num_rows() as u64, rows.is_sorted(), Effort::Quick)?;

@@ -51,19 +51,27 @@ mod tests {
         array::{AsArray, Int64Array},
         datatypes::Int64Type,
     };
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
-    #[test]
-    fn many_small_batches_become_few_runs_in_the_same_order() {
-        let mut runs = Runs::default();
-        let mut next = 0..;
-        for size in (0..3000).map(|number| 1 + number % 3) {
-            let rows: Int64Array = next.by_ref().take(size).collect::<Vec<i64>>().into();
-            runs.push(RecordBatch::try_from_iter([("n", Arc::new(rows) as _)]).unwrap()).unwrap();
-            assert!(runs.batches().len() <= (FAN_IN - 1) * 5, "{} runs of {} rows", runs.batches().len(), next.start);
+    /// Seven of each of the five sizes below `LARGE`, and the large ones.
+    fn most_runs(rows: usize) -> usize {
+        (FAN_IN - 1) * (rows.min(LARGE - 1).max(1).ilog(FAN_IN) as usize + 1) + rows / LARGE
+    }
+
+    proptest! {
+        #[test]
+        fn batches_of_any_size_become_few_runs_in_the_same_order(sizes in vec(prop_oneof![8 => 1..4usize, 2 => 1..100usize, 1 => 1..9_000usize], 1..600)) {
+            let (mut runs, mut rows) = (Runs::default(), 0);
+            for size in sizes {
+                let batch: Int64Array = (0..).skip(rows).take(size).collect::<Vec<i64>>().into();
+                runs.push(RecordBatch::try_from_iter([("n", Arc::new(batch) as _)]).unwrap()).unwrap();
+                rows += size;
+                prop_assert!(runs.batches().len() <= most_runs(rows), "{} runs of {rows} rows", runs.batches().len());
+            }
+            let all = runs.batches().iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+            prop_assert!(all.eq(0..i64::try_from(rows).unwrap()));
         }
-        let all: Vec<i64> = runs.batches().iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
-        assert_eq!(all, (0..6000).collect::<Vec<_>>());
     }
 }
