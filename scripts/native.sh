@@ -6,8 +6,8 @@ parts() { if [ "$mode" = s3 ]; then echo nats seaweedfs tidemark; else echo nats
 
 native_up() {
     native_settings
-    if all_alive && http_ok "$http_port" /readyz; then
-        say "Tidemark is already up ($(native_path))."
+    if all_alive && http_ok "$admin_port" /readyz; then
+        say "Tidemark is already up ($(native_path)). Other settings take effect after ./justw down."
         return
     fi
     check_ports
@@ -20,7 +20,7 @@ native_up() {
     wait_for nats 10 http_ok "$NATS_MONITORING_PORT" '/healthz?js-enabled-only=true'
     [ "$mode" != s3 ] || wait_for seaweedfs 30 http_ok "$S3_PORT" /healthz
     start tidemark .run/tidemark serve
-    wait_for tidemark 30 http_ok "$http_port" /readyz
+    wait_for tidemark 30 http_ok "$admin_port" /readyz
     say "Tidemark is ready."
 }
 
@@ -37,7 +37,7 @@ native_settings() {
 native_path() { say "nats-server and tidemark serve, table in $TIDEMARK__TABLE__URL"; }
 
 native_addresses() {
-    say "  events, metrics, SQL    http://127.0.0.1:$http_port"
+    say "  events, metrics, SQL    http${TIDEMARK__TLS__CERTIFICATE:+s}://127.0.0.1:$http_port"
     say "  health and Prometheus   http://127.0.0.1:$admin_port/readyz, /metrics"
     say "  NATS                    $TIDEMARK__NATS__URL, monitoring $TIDEMARK__NATS__MONITORING_URL"
     [ "$mode" != s3 ] || say "  S3 (SeaweedFS)          $TIDEMARK__TABLE__S3__ENDPOINT, keys in .env"
@@ -63,7 +63,7 @@ native_status() {
     for part in $(parts); do
         if alive "$part"; then say "$part runs, pid $(pid_of "$part"), log .run/$part.log"; else say "$part is stopped, log .run/$part.log"; fi
     done
-    http_get "$http_port" /readyz || fail "not ready; ./justw logs says more"
+    http_get "$admin_port" /readyz || fail "not ready; ./justw logs says more"
 }
 
 native_logs() {
@@ -150,7 +150,7 @@ wait_for() {
 give_up() {
     local name=${1%% *}
     tail -n 20 ".run/$name.log" >&2
-    [ "$name" != tidemark ] || http_get "$http_port" /readyz >&2 || true
+    [ "$name" != tidemark ] || http_get "$admin_port" /readyz >&2 || true
     fail "$1; above are the last lines of .run/$name.log. ./justw down stops what runs."
 }
 

@@ -37,7 +37,7 @@ up() {
 down() {
     recall_quietly || { say "Nothing was started here." && return; }
     "${backend}_down"
-    say "Tidemark is down. Its data is kept; ./justw up goes on with it."
+    say "Tidemark is down. Its data is kept; ./justw up $mode goes on with it."
 }
 
 reset() {

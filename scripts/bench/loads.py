@@ -1,7 +1,11 @@
 """Runs `tidemark load` and gives its report; a run that is not counted right is no result."""
 
 import json
+import os
 import subprocess
+import time
+
+from processes import idle_and_stolen_seconds
 
 MICROSECONDS = 1e6
 
@@ -27,17 +31,20 @@ def finished(process):
 
 
 class Cpu:
-    """CPU of each process of a stack while something runs."""
+    """CPU of each process of a stack while something runs, and what of the machine was at rest or taken by others."""
 
     def __init__(self, stack):
         self.stack = stack
 
     def __enter__(self):
-        self.before = self.stack.cpu()
+        self.before, self.machine_before, self.began_at = self.stack.cpu(), idle_and_stolen_seconds(), time.time()
         return self
 
     def __exit__(self, *_):
         self.spent = {name: after - self.before.get(name, 0.0) for name, after in self.stack.cpu().items()}
+        whole = (time.time() - self.began_at) * os.cpu_count()
+        shares = (100 * (after - before) / whole for before, after in zip(self.machine_before, idle_and_stolen_seconds()))
+        self.idle_percent, self.stolen_percent = shares
 
     def per_event(self, events):
         """Microseconds of each process for an event; processes that rested are left out."""

@@ -170,6 +170,13 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def idle_and_stolen_seconds():
+    """Of all cores together so far: at rest, and taken by others on the same hardware, which only a virtual machine knows."""
+    with open("/proc/stat") as file:
+        fields = file.readline().split()
+    return (int(fields[4]) + int(fields[5])) / TICKS, int(fields[8]) / TICKS
+
+
 def memory_bytes(pid):
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * PAGE

@@ -64,7 +64,7 @@ def door(options):
                 stack.nats(sync)
                 url, admin = stack.serve()
                 empty = stack.peer("empty")
-                ours, peers, p99, lags = [], [], [], []
+                ours, peers, p99, lags, idle, stolen = [], [], [], [], [], []
                 for number in range(options.rounds + 1):
                     seconds = options.seconds if number else options.warmup
                     theirs = load(options, empty, f"max for {seconds}s", connections, ["--no-check"])
@@ -77,9 +77,11 @@ def door(options):
                         ours.append(report["answered_per_second"])
                         p99.append(report["latency_ms"]["p99"])
                         lags.append(lag)
+                        idle.append(spent.idle_percent)
+                        stolen.append(spent.stolen_percent)
                         cpu, cores = costs(spent, report)
                 what = f"single events, {connections} connections, sync {sync}, against an empty handler"
-                details = {"cpu_us_per_event": cpu, "cores": cores, "lag_seconds_at_the_end": lags, "p99_ms": p99}
+                details = {"cpu_us_per_event": cpu, "cores": cores, "lag_seconds_at_the_end": lags, "p99_ms": p99, "idle_percent": idle, "stolen_percent": stolen}
                 rows.append(Row(what, f">= {target}x", "requests/s", ours, peers, at_least(target), details=details))
                 if sync == "always" and connections == 250:
                     note = "closed loop"
@@ -132,7 +134,7 @@ def open_loop(options):
         stack.nats()
         url, admin = stack.serve()
         load(options, url, f"2000 for {options.warmup}s")
-        slow, fast, errors = [], [], []
+        slow, fast, errors, idle, stolen = [], [], [], [], []
         rate = f"2000 for {options.seconds * 3}s, 20000 for {options.seconds * 3}s"
         for _ in range(options.rounds):
             with Cpu(stack) as spent:
@@ -142,9 +144,11 @@ def open_loop(options):
             slow.append(first["p99"])
             fast.append((second["p95"], second["p99"]))
             errors.append(report["errors"] + report["dropped"])
+            idle.append(spent.idle_percent)
+            stolen.append(spent.stolen_percent)
         keep_plots(f"{stack.folder}/ramp.html", os.path.dirname(options.page) or ".")
     cpu, cores = costs(spent, report)
-    details = {"cpu_us_per_event": cpu, "cores": cores, "wait_ms": report["wait_ms"]}
+    details = {"cpu_us_per_event": cpu, "cores": cores, "wait_ms": report["wait_ms"], "idle_percent": idle, "stolen_percent": stolen}
     return [
         Row("open loop, 2,000/s: p99", "<= 5 ms", "ms", slow, met=at_most(5)),
         Row("then 20,000/s: p95", "<= 10 ms", "ms", [p95 for p95, _ in fast], met=at_most(10), details=details),

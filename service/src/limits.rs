@@ -77,6 +77,12 @@ impl KeyLimits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether one of the rates is a limit.
+    fn has_any(&self) -> bool {
+        let bytes_per_second = self.bytes_per_second.map(|rate| rate.0);
+        [self.events_per_second, bytes_per_second, self.queries_per_second].into_iter().flatten().any(|rate| rate > 0)
+    }
 }
 
 impl Meters {

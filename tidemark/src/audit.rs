@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
-use journal::{Bounds, Delivery, Journal};
+use journal::{Delivery, Journal};
 use pipeline::{
     connect,
     writer::{Gap, Items},
@@ -124,13 +124,13 @@ impl Auditor {
         findings: &mut Findings,
         seen: &mut dyn FnMut(&Delivery),
     ) -> anyhow::Result<Tally> {
-        let Bounds { first, last, .. } = self.journal.bounds(shard).await.context("the journal cannot be read")?;
+        let bounds = self.journal.bounds(shard).await.context("the journal cannot be read")?;
         let tidemark = self.events.snapshot.tidemark(shard);
-        if last < tidemark {
-            findings.add(shard, Violation::JournalEndsEarly { shard, last: last.0, tidemark: tidemark.0 });
+        if bounds.last < tidemark {
+            findings.add(shard, Violation::JournalEndsEarly { shard, last: bounds.last.0, tidemark: tidemark.0 });
         }
         let mut walk = Walk {
-            tally: Tally::new(shard, first, last.min(tidemark), gaps::recorded(&self.quarantine, shard, findings).await),
+            tally: Tally::new(shard, &bounds, tidemark, gaps::recorded(&self.quarantine, shard, findings).await),
             events: Cursor::new(&self.events, shard),
             quarantine: Cursor::new(&self.quarantine, shard),
             repeats,

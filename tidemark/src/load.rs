@@ -237,6 +237,9 @@ impl Load {
         };
         let checked = check.count(&self.plan.run, self.plan.began - TimeDelta::days(2), &ledger.positions(), expected).await?;
         report.failures.extend(checked.failure());
+        if report.counts.acknowledged_events == 0 {
+            report.failures.push("no event was acknowledged, so there was nothing to count".to_owned());
+        }
         report.check = Some(checked);
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let admin = process.bind_internal(&config.admin_listen, "serve.admin_listen").await?;
     let Roles { ingest, writer, maintenance, query } = build(&process).await?;
 
-    tracing::info!(address = %public.address(), "everything is at http://{}", public.address());
+    tracing::info!(address = %public.address(), "everything is at {}", public.url());
     process.serve_admin(admin);
     let description = ingest::Ingest::description().and(query::Query::description());
     process.serve("public", public, ingest.router().merge(query.router()), description);

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
+use indicatif::HumanCount;
 use schemas::ShardId;
 use service::settings::Settings;
 
@@ -9,6 +10,9 @@ use self::report::Report;
 use crate::{audit::Auditor, output};
 
 mod report;
+
+const REMEDY: &str =
+    "journal and tables do not tell one story; `tidemark replay --dry-run` tells what the journal can bring back, docs/FAULTS.md the rest";
 
 /// Options of `tidemark verify`.
 #[derive(Args)]
@@ -30,7 +34,7 @@ pub(crate) async fn run(options: VerifyOptions, settings: &Settings) -> anyhow::
     output::print(&if options.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
     match report.violations {
         0 => Ok(()),
-        1 => bail!("1 violation: journal and tables do not tell one story"),
-        many => bail!("{many} violations: journal and tables do not tell one story"),
+        1 => bail!("1 violation: {REMEDY}"),
+        many => bail!("{} violations: {REMEDY}", HumanCount(many)),
     }
 }

@@ -6,15 +6,16 @@ use std::{
 };
 
 use axum::{
-    body::{Body as Stream, Bytes, HttpBody, to_bytes},
+    body::{Body as Stream, Bytes, HttpBody},
     extract::Request,
     response::Response,
 };
+use bytes::BytesMut;
 use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
-use http_body_util::{LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use schemas::{
     RawEvent,
     raw::{Body, Dialect},
@@ -123,7 +124,23 @@ async fn read(request: Request, max_bytes: usize) -> Result<Bytes, Problem> {
         true => Box::pin(decompressed(request, max_bytes)).await?,
         false => request.into_body(),
     };
-    to_bytes(body, max_bytes).await.map_err(|error| unreadable(&error))
+    whole(body, max_bytes).await
+}
+
+/// All bytes of a body. One that came in one piece, as nearly all do, is not copied.
+async fn whole(mut body: Stream, max_bytes: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| unreadable(&error))?.into_data() else { continue };
+        if bytes.len() + data.len() > max_bytes {
+            return Err(too_large());
+        }
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
 }
 
 /// A compressed body as it was before that, of which so many bytes are taken from the wire.

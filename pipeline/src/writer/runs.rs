@@ -57,7 +57,7 @@ mod tests {
 
     /// Seven of each of the five sizes below `LARGE`, and the large ones.
     fn most_runs(rows: usize) -> usize {
-        (FAN_IN - 1) * (rows.min(LARGE - 1).max(1).ilog(FAN_IN) as usize + 1) + rows / LARGE
+        (FAN_IN - 1) * (rows.clamp(1, LARGE - 1).ilog(FAN_IN) as usize + 1) + rows / LARGE
     }
 
     proptest! {

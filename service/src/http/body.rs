@@ -61,6 +61,8 @@ impl Deadline {
 /// Ends with [`BodyTimeout`] at the deadline. The timer exists only once the client makes us wait.
 pub(super) struct TimedBody {
     body: Incoming,
+    /// The end was seen. A body in chunks does not know it by itself.
+    is_read: bool,
     deadline: Deadline,
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     activity: Arc<Activity>,
@@ -68,7 +70,7 @@ pub(super) struct TimedBody {
 
 impl TimedBody {
     pub(super) const fn new(body: Incoming, deadline: Deadline, activity: Arc<Activity>) -> Self {
-        Self { body, deadline, timer: None, activity }
+        Self { body, is_read: false, deadline, timer: None, activity }
     }
 }
 
@@ -78,6 +80,7 @@ impl Body for TimedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.is_read |= frame.is_none();
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = self.deadline.clone();
@@ -97,7 +100,7 @@ impl Body for TimedBody {
 
 impl Drop for TimedBody {
     fn drop(&mut self) {
-        if !self.body.is_end_stream() {
+        if !self.is_read && !self.body.is_end_stream() {
             self.activity.leaves_body();
         }
     }

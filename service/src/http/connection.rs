@@ -29,6 +29,8 @@ use super::{
 };
 use crate::tasks::Stop;
 
+/// What hyper allows by itself, and then has a place for on the stack; for any other number it fills two lists for each request.
+const MAX_HEADERS_OF_HYPER: usize = 100;
 /// hyper takes no smaller buffer.
 const SMALLEST_HEAD: usize = 8_192;
 /// Requests that a client of HTTP/2 may take back before we have looked at them; above that the connection ends (CVE-2023-44487).
@@ -62,7 +64,11 @@ impl Protocol {
     pub(super) fn new(router: Router, limits: Limits, tls: Option<Tls>, stop: Stop) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         let max_head = limits.max_head.as_usize().max(SMALLEST_HEAD);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_head).max_headers(limits.max_headers);
+        let mut http1 = builder.http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_head);
+        if limits.max_headers != MAX_HEADERS_OF_HYPER {
+            http1.max_headers(limits.max_headers);
+        }
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -86,6 +92,7 @@ impl Protocol {
         let limits = self.limits;
         let activity = Arc::clone(&place.activity);
         select! {
+            biased;
             () = self.run(socket, peer, Arc::clone(&activity), watcher) => {}
             closed = activity.overdue(&limits) => note(closed),
         }

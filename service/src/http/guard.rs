@@ -15,9 +15,10 @@ use axum::{
     extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
+use foldhash::fast::RandomState;
 use futures::{
-    TryFutureExt,
-    future::{BoxFuture, ready},
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, Either, ready},
 };
 use http::StatusCode;
 use tower::{Layer, Service};
@@ -66,7 +67,7 @@ struct Shared {
     keys: KeyRing,
     meters: Meters,
     lock: Lock,
-    routes: HashMap<Cow<'static, str>, Access>,
+    routes: HashMap<Cow<'static, str>, Access, RandomState>,
 }
 
 impl Route {
@@ -144,7 +145,8 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+    /// Boxed only where the answer is another one than that of the routes.
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.routes.poll_ready(context)
@@ -152,14 +154,17 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         match self.guard.admit(&request) {
-            Ok(None) => Box::pin(self.routes.call(request)),
+            Ok(None) => Either::Left(self.routes.call(request)),
             Ok(Some((caller, allowance))) => {
                 tracing::debug!(%caller, "admitted");
                 request.extensions_mut().insert(caller);
+                if !allowance.has_limits() {
+                    return Either::Left(self.routes.call(request));
+                }
                 request.extensions_mut().insert(allowance.clone());
-                Box::pin(self.routes.call(request).map_ok(move |response| described(response, &allowance)))
+                Either::Right(self.routes.call(request).map_ok(move |response| described(response, &allowance)).boxed())
             }
-            Err(refusal) => Box::pin(ready(Ok(*refusal))),
+            Err(refusal) => Either::Right(ready(Ok(*refusal)).boxed()),
         }
     }
 }

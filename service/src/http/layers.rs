@@ -53,8 +53,9 @@ pub(super) struct RequestId(HeaderValue);
 struct Asked {
     id: RequestId,
     method: Method,
-    uri: Uri,
     route: Option<MatchedPath>,
+    /// Absent where the route is the path. A copy keeps the connection's buffer in use, so that the next request needs another one.
+    uri: Option<Uri>,
     at: Instant,
 }
 
@@ -84,7 +85,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let asked = Asked::of(&request);
         let traced = span::begin(&asked, request.headers(), request.extensions().get().map(|origin: &Origin| &origin.scheme));
-        let logged = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.uri.path());
+        let logged = tracing::debug_span!("request", id = asked.id.as_str(), method = %asked.method, path = asked.path());
         let answer = match logged.in_scope(|| catch_unwind(AssertUnwindSafe(|| self.0.call(request)))) {
             Ok(answer) => Either::Left(AssertUnwindSafe(answer).catch_unwind()),
             Err(panic) => Either::Right(ready(Err(panic))),
@@ -119,13 +120,15 @@ fn is_sane(value: &HeaderValue) -> bool {
 
 impl Asked {
     fn of(request: &Request) -> Self {
-        Self {
-            id: RequestId::of(request.headers()),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            route: request.extensions().get().cloned(),
-            at: Instant::now(),
-        }
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let is_path = route.as_ref().is_some_and(|route| route.as_str() == request.uri().path());
+        let uri = (!is_path).then(|| request.uri().clone());
+        Self { id: RequestId::of(request.headers()), method: request.method().clone(), route, uri, at: Instant::now() }
+    }
+
+    fn path(&self) -> &str {
+        let route = self.route.as_ref().map_or("", MatchedPath::as_str);
+        self.uri.as_ref().map_or(route, Uri::path)
     }
 
     async fn complete(self, answer: impl Future<Output = Response>, traced: Span) -> Response {
@@ -142,7 +145,7 @@ impl Asked {
         let method = standard(&self.method).unwrap_or("other");
         let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
         let elapsed = self.at.elapsed();
-        tracing::debug!(id = self.id.as_str(), method, path = self.uri.path(), status = status.as_u16(), ?elapsed, "answered");
+        tracing::debug!(id = self.id.as_str(), method, path = self.path(), status = status.as_u16(), ?elapsed, "answered");
         series::count(method, route, status, elapsed);
     }
 }
@@ -175,7 +178,7 @@ async fn complete(response: Response, asked: &Asked) -> Response {
 
 /// What is our fault or that of a server behind us is seen in the log, with the id that the client has.
 fn log_failure(problem: &Problem, asked: &Asked) {
-    let (request_id, method, path, status) = (asked.id.as_str(), &asked.method, asked.uri.path(), problem.status());
+    let (request_id, method, path, status) = (asked.id.as_str(), &asked.method, asked.path(), problem.status());
     match problem.cause() {
         Some(cause) => tracing::error!(request_id, %method, path, status = status.as_u16(), cause, "a request failed"),
         None if status.is_server_error() => {
@@ -203,7 +206,7 @@ async fn plain_problem(status: StatusCode, body: Body, asked: &Asked) -> Problem
 }
 
 fn detail_of(status: StatusCode, asked: &Asked) -> Cow<'static, str> {
-    let path = asked.uri.path();
+    let path = asked.path();
     match status {
         StatusCode::NOT_FOUND => format!("there is nothing at `{path}`").into(),
         StatusCode::METHOD_NOT_ALLOWED => format!("`{path}` does not take {}; the header Allow says what it takes", asked.method).into(),

@@ -76,6 +76,12 @@ impl Listener {
         self.address
     }
 
+    /// Where it can be reached, with its scheme.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
     /// Whether only this machine can reach it.
     #[must_use]
     pub const fn is_loopback(&self) -> bool {

@@ -181,28 +181,22 @@ impl KeyRing {
 }
 
 impl Refusal {
-    const fn code(&self) -> &'static str {
+    const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Missing => "key_missing",
-            Self::Unknown => "key_unknown",
-            Self::Expired(_) => "key_expired",
-            Self::OtherScope { .. } => "key_scope",
-        }
-    }
-
-    const fn status(&self) -> StatusCode {
-        match self {
-            Self::Missing | Self::Unknown | Self::Expired(_) => StatusCode::UNAUTHORIZED,
-            Self::OtherScope { .. } => StatusCode::FORBIDDEN,
+            Self::Missing => (StatusCode::UNAUTHORIZED, "key_missing"),
+            Self::Unknown => (StatusCode::UNAUTHORIZED, "key_unknown"),
+            Self::Expired(_) => (StatusCode::UNAUTHORIZED, "key_expired"),
+            Self::OtherScope { .. } => (StatusCode::FORBIDDEN, "key_scope"),
         }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        metrics::counter!("tidemark_requests_refused_total", "code" => self.code()).increment(1);
-        let mut response = Problem::new(self.status(), self.code(), self.to_string()).into_response();
-        if self.status() == StatusCode::UNAUTHORIZED {
+        let (status, code) = self.status_and_code();
+        metrics::counter!("tidemark_requests_refused_total", "code" => code).increment(1);
+        let mut response = Problem::new(status, code, self.to_string()).into_response();
+        if status == StatusCode::UNAUTHORIZED {
             for challenge in ["Bearer realm=\"tidemark\"", "Basic realm=\"tidemark\", charset=\"UTF-8\""] {
                 response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }

@@ -28,7 +28,13 @@ struct Request {
 
 impl Allowance {
     pub(super) fn new(meters: Meters, caller: Caller, rates: KeyLimits) -> Self {
-        Self(Some(Arc::new(Request { meters, caller, rates, standings: Mutex::default() })))
+        let request = || Arc::new(Request { meters, caller, rates, standings: Mutex::default() });
+        Self(rates.has_any().then(request))
+    }
+
+    /// Whether anything of it is limited.
+    pub(crate) const fn has_limits(&self) -> bool {
+        self.0.is_some()
     }
 
     /// That of the request with these extensions; one without limits when nobody limits it.

@@ -89,6 +89,15 @@ async fn a_body_that_does_not_arrive_in_time_is_an_error_that_the_handler_can_te
 }
 
 #[tokio::test]
+async fn a_connection_lives_on_after_a_body_that_did_not_tell_its_length() {
+    let server = TestServer::start(router(), Limits { idle_timeout: SHORT, ..patient() }).await;
+    let chunked = "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n";
+    let answers = until_closed(&server, &chunked.repeat(2)).await;
+    assert_eq!((answers.matches("\r\n\r\nread 5").count(), answers.contains("connection: close")), (2, false), "{answers}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn http2_without_tls_is_spoken() {
     const SETTINGS: u8 = 4;
     let server = TestServer::start(router(), patient()).await;

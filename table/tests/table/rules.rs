@@ -100,7 +100,7 @@ pub(crate) async fn ranges_of_a_file_hold_its_rows(lake: Lake) {
 pub(crate) async fn a_file_says_that_it_is_sorted_only_when_it_is(lake: Lake) {
     let table = lake.events().await;
     let batch = rows(TODAY, SHARD, Sequence(1));
-    let sorted = table.write(TODAY, &Picked::all(&[batch.clone()])).await.unwrap();
+    let sorted = table.write(TODAY, &Picked::all(std::slice::from_ref(&batch))).await.unwrap();
     let unsorted = table.write(TODAY, &Picked::all(&[batch.slice(3, 3), batch.slice(0, 3)])).await.unwrap();
     for (file, columns) in [(sorted, Some(vec![2, 0])), (unsorted, None)] {
         let parquet = SerializedFileReader::new(bytes(&table, &file).await).unwrap();

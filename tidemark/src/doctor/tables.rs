@@ -1,12 +1,16 @@
-//! The tables: ours, of a version that this program knows, committed lately, short of log, and written from this journal.
+//! The tables: ours, of a version that this program knows, with all their files, committed lately, short of log, and written from this journal.
 
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::Context;
 use chrono::TimeDelta;
+use futures::TryStreamExt;
 use indicatif::{HumanCount, HumanDuration};
 use journal::{Journal, jetstream::adoption::Streams};
 use pipeline::writer::{self, OriginError, confirm};
 use schemas::{ShardId, tables};
 use service::settings::Interval;
-use table::{Store, Table};
+use table::{DataFile, Store, Table};
 
 use super::{Examination, finding::Findings};
 use crate::table::status::{Status, TableStatus};
@@ -52,6 +56,7 @@ pub(super) async fn examine(
         }
     };
     form(&table, &status.events, findings);
+    files(&table, findings).await;
     size(&status.events, findings);
     progress(examination, &status, runs, findings)?;
     quarantine(&status, findings);
@@ -76,6 +81,36 @@ fn form(table: &Table, events: &TableStatus, findings: &mut Findings) {
         let told = format!("the Delta protocol is {} to read and {} to write, Tidemark makes {DELTA_PROTOCOL:?}", found.0, found.1);
         findings.warning(CHECK, told, "another program has changed the table; see whether your readers still open it");
     }
+}
+
+/// Whether the store has each file that the log names, with its size. What is in them only `tidemark verify` reads.
+async fn files(table: &Table, findings: &mut Findings) {
+    const CHECK: &str = "tables.files";
+    let (files, wrong) = match missing_files(table).await {
+        Ok(found) => found,
+        Err(error) => {
+            findings.error(CHECK, error);
+            return;
+        }
+    };
+    match wrong.first() {
+        None => findings.ok(CHECK, format!("all {} data files are there, each with the size that the log says", HumanCount(files))),
+        Some(first) => findings.problem(
+            CHECK,
+            format!("{} of {} data files are missing or have another size than the log says: `{first}` first", wrong.len(), HumanCount(files)),
+            "questions that need them are refused; `tidemark verify` names what is lost, `tidemark replay` brings back what the journal has",
+        ),
+    }
+}
+
+/// How many files the newest version has, and those that the store does not have as they were written.
+async fn missing_files(table: &Table) -> anyhow::Result<(u64, Vec<Arc<str>>)> {
+    let snapshot = table.snapshot().await?;
+    let listed = table.object_store().list(None).map_ok(|found| (String::from(found.location), found.size));
+    let sizes: HashMap<String, u64> = listed.try_collect().await.context("the store does not list its files")?;
+    let is_wrong = |file: &&DataFile| sizes.get(&*file.path) != Some(&file.size_bytes);
+    let wrong = snapshot.files().iter().filter(is_wrong).map(|file| Arc::clone(&file.path));
+    Ok((snapshot.files().len() as u64, wrong.collect()))
 }
 
 fn size(events: &TableStatus, findings: &mut Findings) {

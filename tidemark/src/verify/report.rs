@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::HumanCount;
-use schemas::Sequence;
+use schemas::{Sequence, ShardId};
 use serde::Serialize;
 
 use crate::audit::{Audit, Fate, Pinned, Tally, Violation};
@@ -62,6 +62,11 @@ impl Report {
 }
 
 impl Report {
+    /// The messages that were not looked at, by shard.
+    fn uncommitted(&self) -> impl Iterator<Item = (ShardId, (Sequence, Sequence))> {
+        self.shards.iter().filter_map(|tally| tally.uncommitted.map(|messages| (tally.shard, messages)))
+    }
+
     /// The equation of each shard.
     fn counts(&self) -> Table {
         let mut table = Table::new();
@@ -89,6 +94,12 @@ impl fmt::Display for Report {
         for Tally { shard, first_kept, .. } in self.shards.iter().filter(|tally| tally.first_kept > Sequence(1)) {
             write!(f, "\nshard {shard}: the journal begins at {first_kept}; rows of earlier messages were checked for key, day and file")?;
         }
+        for (shard, (first, last)) in self.uncommitted() {
+            write!(
+                f,
+                "\nshard {shard}: messages {first} to {last} are not committed yet and were not looked at; verify again when they are"
+            )?;
+        }
         for (shard, gap) in self.shards.iter().flat_map(|tally| tally.gaps.iter().map(move |gap| (tally.shard, gap))) {
             write!(f, "\nshard {shard}: {}", gap.text())?;
         }
@@ -97,7 +108,8 @@ impl fmt::Display for Report {
         }
         match self.violations - self.shown.len() as u64 {
             0 if self.violations == 0 => {
-                write!(f, "\nverified: everything accepted is a row, a repeat of one, or in quarantine")?;
+                let what = if self.uncommitted().next().is_none() { "everything accepted" } else { "everything committed" };
+                write!(f, "\nverified: {what} is a row, a repeat of one, or in quarantine")?;
                 if self.shards.iter().any(|tally| tally.given_up > 0) {
                     write!(f, ", or was given up by retention or an erasure")?;
                 }

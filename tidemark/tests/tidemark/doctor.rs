@@ -1,7 +1,13 @@
 //! `tidemark doctor`: what is well is said to be well, each thing that is broken on purpose is named with what to do, and nothing is
 //! created by looking.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Output};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use async_nats::jetstream::{self, stream::Config};
 use axum::{Router, http::StatusCode, routing::any};
@@ -101,6 +107,7 @@ async fn what_is_well_is_said_to_be_well_and_the_canary_is_one_row() {
         "journal.streams",
         "store",
         "tables.form",
+        "tables.files",
         "tables.size",
         "tables.lag",
         "tables.quarantine",
@@ -254,8 +261,15 @@ async fn a_clock_that_is_not_that_of_the_others_is_named() {
     found.is("problem", "clock", "NTP");
 }
 
+/// One of the files with rows.
+fn data_file(table: &Path) -> PathBuf {
+    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let days = entries(table).into_iter().filter(|entry| entry.to_str().unwrap().contains("event_date="));
+    days.flat_map(|day| entries(&day)).find(|file| file.extension().is_some_and(|end| end == "parquet")).unwrap()
+}
+
 #[tokio::test]
-async fn a_stream_that_is_gone_and_messages_that_wait_are_named() {
+async fn what_is_gone_and_messages_that_wait_are_named() {
     let nats = NatsServer::start().await;
     let mut tidemark = Tidemark::start(&nats).await;
     good(&tidemark.demo(&["--events", "100"]).wait_with_output().unwrap());
@@ -265,6 +279,17 @@ async fn a_stream_that_is_gone_and_messages_that_wait_are_named() {
     let found = examined(&tidemark, &[]);
     found.has_problems(&[]);
     found.is("note", "tables.lag", "1 messages of the journal are not committed");
+
+    let file = data_file(&tidemark.lake().join("events"));
+    let bytes = fs::read(&file).unwrap();
+    for damaged in [None, Some(&bytes[1..])] {
+        fs::remove_file(&file).unwrap();
+        damaged.into_iter().for_each(|bytes| fs::write(&file, bytes).unwrap());
+        let found = examined(&tidemark, &[]);
+        found.has_problems(&["tables.files"]);
+        found.is("problem", "tables.files", file.file_name().unwrap().to_str().unwrap());
+    }
+    fs::write(&file, bytes).unwrap();
 
     operator.delete_stream("tidemark-0").await.unwrap();
     let found = examined(&tidemark, &[]);

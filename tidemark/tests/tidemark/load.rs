@@ -153,6 +153,15 @@ async fn an_event_that_was_acknowledged_and_is_no_row_fails_the_load() {
 }
 
 #[tokio::test]
+async fn a_load_of_which_nothing_was_acknowledged_has_failed() {
+    let nats = NatsServer::start().await;
+    let (_server, proxy) = behind_a_proxy(&nats, 1, u32::MAX, Outcome::Answer { status: 503, is_executed: false }).await;
+    let (report, code) = load_at(&address(&proxy), &["--rate", "50 for 200ms", "--connections", "2", "--check"]);
+    assert_eq!((code, count(&report, "acknowledged_events"), &report["statuses"]["503"]), (Some(1), 0, &json!(10)), "{report:#}");
+    assert_eq!(report["failures"], json!(["no event was acknowledged, so there was nothing to count"]));
+}
+
+#[tokio::test]
 async fn a_load_brings_the_key_of_the_settings_and_says_what_happens_without() {
     let nats = NatsServer::start().await;
     let server = Tidemark::start_with_settings(&nats, &[&format!("keys.root_key={ROOT}")]).await;

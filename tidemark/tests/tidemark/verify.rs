@@ -327,6 +327,24 @@ async fn a_hole_in_the_journal_is_accounted_for_when_it_was_recorded_and_refused
 }
 
 #[tokio::test]
+async fn what_is_not_committed_yet_is_said_to_be_left_out() {
+    let nats = NatsServer::start().await;
+    let mut tidemark = Tidemark::start(&nats).await;
+    publish(&nats, [FOREIGN[0].to_owned()]).await;
+    until_it_says(&tidemark, "SELECT count(*) FROM events", "1").await;
+    assert!(tidemark.terminate().await);
+    let verified = |more: &[&str]| good(&tidemark.command(&["verify"]).args(more).output().unwrap());
+    assert!(verified(&[]).ends_with("\nverified: everything accepted is a row, a repeat of one, or in quarantine\n"));
+
+    publish(&nats, ["rubbish", "rubbish"].map(str::to_owned)).await;
+    let said = verified(&[]);
+    assert!(said.contains("\nshard 0: messages 2 to 3 are not committed yet and were not looked at"), "{said}");
+    assert!(said.ends_with("\nverified: everything committed is a row, a repeat of one, or in quarantine\n"), "{said}");
+    let report: Value = serde_json::from_str(&verified(&["--json"])).unwrap();
+    assert_eq!((&report["shards"][0]["checked"], &report["shards"][0]["uncommitted"]), (&json!([1, 1]), &json!([2, 3])));
+}
+
+#[tokio::test]
 async fn a_running_pipeline_does_not_disturb() {
     let (nats, s3) = (NatsServer::start().await, S3Server::start().await);
     let tidemark = Tidemark::start_on_s3(&nats, &s3).await;

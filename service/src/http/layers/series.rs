@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
+use foldhash::fast::RandomState;
 use http::StatusCode;
 use metrics::{Counter, Histogram};
 
@@ -15,16 +16,16 @@ struct Series {
 
 thread_local! {
     /// By route; of each there are few, as methods and routes are.
-    static KNOWN: RefCell<HashMap<String, Vec<Series>>> = RefCell::default();
+    static KNOWN: RefCell<HashMap<String, Vec<Series>, RandomState>> = RefCell::default();
 }
 
 /// Counts an answer. `method` and `route` have few values.
 pub(super) fn count(method: &'static str, route: &str, status: StatusCode, elapsed: Duration) {
     KNOWN.with_borrow_mut(|known| {
-        if !known.contains_key(route) {
-            known.insert(route.to_owned(), Vec::new());
-        }
-        let of_route = known.get_mut(route).expect("it was put there");
+        let of_route = match known.get_mut(route) {
+            Some(of_route) => of_route,
+            None => known.entry(route.to_owned()).or_default(),
+        };
         let found = of_route.iter().position(|series| series.method == method && series.status == status);
         let place = found.unwrap_or_else(|| {
             of_route.push(Series::new(method, route, status));

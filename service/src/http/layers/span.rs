@@ -23,7 +23,7 @@ pub(super) fn begin(asked: &Asked, headers: &HeaderMap, scheme: Option<&Scheme>)
         http.request.method = method,
         http.route = route,
         http.response.status_code = field::Empty,
-        url.path = asked.uri.path(),
+        url.path = asked.path(),
         url.scheme = scheme.map(Scheme::as_str),
         error.type = field::Empty,
         tidemark.request.id = asked.id.as_str(),
