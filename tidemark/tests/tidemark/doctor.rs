@@ -282,9 +282,8 @@ async fn what_is_gone_and_messages_that_wait_are_named() {
 
     let file = data_file(&tidemark.lake().join("events"));
     let bytes = fs::read(&file).unwrap();
-    for damaged in [None, Some(&bytes[1..])] {
-        fs::remove_file(&file).unwrap();
-        damaged.into_iter().for_each(|bytes| fs::write(&file, bytes).unwrap());
+    for left in [None, Some(&bytes[1..])] {
+        left.map_or_else(|| fs::remove_file(&file), |bytes| fs::write(&file, bytes)).unwrap();
         let found = examined(&tidemark, &[]);
         found.has_problems(&["tables.files"]);
         found.is("problem", "tables.files", file.file_name().unwrap().to_str().unwrap());

@@ -330,7 +330,7 @@ async fn a_hole_in_the_journal_is_accounted_for_when_it_was_recorded_and_refused
 async fn what_is_not_committed_yet_is_said_to_be_left_out() {
     let nats = NatsServer::start().await;
     let mut tidemark = Tidemark::start(&nats).await;
-    publish(&nats, [FOREIGN[0].to_owned()]).await;
+    publish(&nats, [FOREIGN[2].to_owned()]).await;
     until_it_says(&tidemark, "SELECT count(*) FROM events", "1").await;
     assert!(tidemark.terminate().await);
     let verified = |more: &[&str]| good(&tidemark.command(&["verify"]).args(more).output().unwrap());
