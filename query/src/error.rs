@@ -11,9 +11,8 @@ use service::problem::Problem;
 
 use crate::{cut::PinError, params::BadParameter, sql::BadStatement};
 
-const UNAVAILABLE: &str = "the tables cannot be read at the moment; send the request again";
-const FILE_MISSING: &str = "a file of the tables is missing; send the request again, and if it stays so, let an operator run `tidemark verify`, \
-                            which names what is lost, and `tidemark replay`, which brings back what the journal still has";
+const UNAVAILABLE: &str =
+    "the tables cannot be read at the moment; send the request again, and if it stays so, an operator finds the cause with `tidemark doctor`";
 /// Seconds after which a request that came at a bad moment may be sent again.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -135,26 +134,12 @@ impl Error {
                 let detail = "the query needs more memory than `query.memory` leaves it; ask about a shorter time range, group by less, use `approx_distinct` or `uniques=approx`, or raise the setting";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "out_of_memory", detail)
             }
-            Self::Unavailable(source) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tables_unavailable", unavailable(source.as_ref()))
+            Self::Unavailable(source) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tables_unavailable", UNAVAILABLE)
                 .with_retry_after(RETRY_AFTER_SECONDS)
                 .with_cause(chain(source.as_ref())),
             Self::Engine(_) | Self::Panicked(_) | Self::BrokenOff | Self::Unwritable(_) => Problem::internal(self),
         }
     }
-}
-
-fn unavailable(error: &(dyn std::error::Error + 'static)) -> &'static str {
-    let is_missing = causes(error).any(|cause| matches!(cause.downcast_ref(), Some(datafusion::object_store::Error::NotFound { .. })));
-    if is_missing { FILE_MISSING } else { UNAVAILABLE }
-}
-
-/// An error and whatever caused it; DataFusion keeps some causes in boxes, which count as errors of their own.
-fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    let unboxed = |error: &'a (dyn std::error::Error + 'static)| match error.downcast_ref::<Box<datafusion::object_store::Error>>() {
-        Some(inner) => &**inner,
-        None => error,
-    };
-    std::iter::successors(Some(error), |error| error.source()).map(unboxed)
 }
 
 /// An error with all its sources, for the log.
