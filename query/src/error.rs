@@ -11,8 +11,7 @@ use service::problem::Problem;
 
 use crate::{cut::PinError, params::BadParameter, sql::BadStatement};
 
-const UNAVAILABLE: &str =
-    "the tables cannot be read at the moment; send the request again, and if it stays so, an operator finds the cause with `tidemark doctor`";
+const UNAVAILABLE: &str = "the tables cannot be read at the moment; send the request again, and if it stays so, an operator finds the cause with `tidemark doctor`";
 /// Seconds after which a request that came at a bad moment may be sent again.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
