@@ -24,6 +24,8 @@ COMMITS = 50
 # 2026-11-19.
 HOSTILE_DAY_US = 1_795_046_400_000_000
 PROBE_PAUSE = 0.05
+# So many that after a pause they are not what the requests wait for: 20,000/s for 30 ms.
+RAMP_CONNECTIONS = 600
 
 
 class Row:
@@ -138,7 +140,7 @@ def open_loop(options):
         rate = f"2000 for {options.seconds * 3}s, 20000 for {options.seconds * 3}s"
         for _ in range(options.rounds):
             with Cpu(stack) as spent:
-                report = load(options, url, rate, arguments=["--check", "--html", f"{stack.folder}/ramp.html"])
+                report = load(options, url, rate, RAMP_CONNECTIONS, ["--check", "--html", f"{stack.folder}/ramp.html"])
             stack.wait_committed(admin)
             first, second = (step["latency_ms"] for step in report["steps"])
             slow.append(first["p99"])
@@ -150,7 +152,7 @@ def open_loop(options):
     cpu, cores = costs(spent, report)
     details = {"cpu_us_per_event": cpu, "cores": cores, "wait_ms": report["wait_ms"], "idle_percent": idle, "stolen_percent": stolen}
     return [
-        Row("open loop, 2,000/s: p99", "<= 5 ms", "ms", slow, met=at_most(5)),
+        Row(f"open loop, {RAMP_CONNECTIONS} connections, 2,000/s: p99", "<= 5 ms", "ms", slow, met=at_most(5)),
         Row("then 20,000/s: p95", "<= 10 ms", "ms", [p95 for p95, _ in fast], met=at_most(10), details=details),
         Row("then 20,000/s: p99", "<= 30 ms", "ms", [p99 for _, p99 in fast], met=at_most(30)),
         Row("of both: errors and dropped", "0", "requests", errors, met=at_most(0)),
