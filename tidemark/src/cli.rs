@@ -129,7 +129,7 @@ Columns of CSV and Parquet have the names of the fields of an event; all others 
 const LOAD_EXAMPLES: &str = "\
 Examples:
   tidemark load
-  tidemark load --rate \"2000 for 30s, 20000 for 30s\" --fail-if \"p95 > 10ms, p99 > 30ms, errors > 0, dropped > 0\"
+  tidemark load --rate \"2000 for 30s, 20000 for 30s\" --connections 600 --fail-if \"p95 > 10ms, p99 > 30ms, errors > 0, dropped > 0\"
   tidemark load --rate \"max for 60s\" --connections 250
   tidemark load --rate \"200 for 1m\" --batch 1000 --ids uuid --repeats 5 --html report.html
   tidemark load --rate \"max for 1h\" --requests 5000 --ids same          what `hey -n 5000 -c 100` sends: one event, again and again
@@ -137,7 +137,7 @@ Examples:
 
 A latency counts from the time at which the request was meant to be sent, so a server that stalls delays nothing but its own answers.
 `max` sends without a schedule: it tells the capacity, and its latencies are those of a server that is never asked too early.
-The exit code is 1 when SQL does not count exactly what was acknowledged, or when a threshold is crossed. Ctrl-C ends a run early.";
+The exit code is 1 when SQL does not count exactly what was acknowledged, when nothing was, or when a threshold is crossed. Ctrl-C ends a run early.";
 
 const SQL_EXAMPLES: &str = "\
 Examples:

@@ -114,7 +114,7 @@ impl IntoResponse for AcceptedMany {
     }
 }
 
-/// As axum's `Json`, which takes three times as long to write: piece by piece through the trait of a buffer that can be shared.
+/// As axum's `Json`, which takes nearly twice the instructions: it writes piece by piece into a buffer that can be shared.
 fn accepted(answer: &impl Serialize) -> Response {
     let mut text = Vec::with_capacity(TYPICAL_ANSWER_BYTES);
     serde_json::to_writer(&mut text, answer).expect("texts and numbers become JSON, and a vector takes all bytes");

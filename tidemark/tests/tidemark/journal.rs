@@ -1,12 +1,12 @@
 //! `tidemark journal adopt`: whatever became of the stream, the table goes on with what is there, and everything is counted once.
 
 use std::{
-    process::{Child, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use async_nats::jetstream::{self, stream::Config};
-use testkit::{NatsServer, until};
+use testkit::{NatsServer, pause, until};
 
 use crate::{
     process::{Tidemark, good, text},
@@ -136,16 +136,12 @@ async fn an_adoption_that_is_killed_again_and_again_moves_each_message_once() {
     let operator = operator(&nats).await;
     let messages = async |stream: &str| Some(operator.get_stream(stream).await.ok()?.cached_info().state.messages);
     let part = |count: Option<u64>| count.is_some_and(|count| (50..u64::from(MESSAGES) - 50).contains(&count)).then_some(());
-    let mut adopting = start_adoption(&tidemark);
-    until("a part in the helper", DEADLINE, async || part(messages(HELPER).await)).await;
-    kill(&mut adopting);
+    killed_when(start_adoption(&tidemark), async || part(messages(HELPER).await)).await;
     part(messages(HELPER).await).expect("killed while the messages were copied aside");
     let refused = tidemark.command(&["verify"]).output().unwrap();
     assert!(text(&refused.stderr).contains("is being adopted"), "{}", text(&refused.stderr));
 
-    let mut adopting = start_adoption(&tidemark);
-    until("a part in the new stream", DEADLINE, async || part(messages(STREAM).await)).await;
-    kill(&mut adopting);
+    killed_when(start_adoption(&tidemark), async || part(messages(STREAM).await)).await;
     part(messages(STREAM).await).expect("killed while the messages were copied back");
     let said = adopt(&tidemark);
     assert!(said.contains("adopted; start Tidemark again"), "{said}");
@@ -171,7 +167,20 @@ fn start_adoption(tidemark: &Tidemark) -> Child {
     tidemark.command(&["journal", "adopt", "--yes"]).stdout(Stdio::null()).spawn().unwrap()
 }
 
-fn kill(child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// Lets a process run a little at a time, so that the moment is not missed, and kills it there.
+async fn killed_when(mut process: Child, is_time: impl AsyncFn() -> Option<()>) {
+    let id = process.id();
+    let signal = |name: &str| assert!(Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap().success());
+    let end = Instant::now() + DEADLINE;
+    loop {
+        signal("STOP");
+        if is_time().await.is_some() {
+            break;
+        }
+        signal("CONT");
+        assert!(process.try_wait().unwrap().is_none() && Instant::now() < end, "it went by unseen");
+        pause(Duration::from_millis(2)).await;
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
