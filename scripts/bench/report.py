@@ -88,8 +88,9 @@ def versions(binaries):
 
 
 def commit():
-    # Its own page, which a run writes again and again, is no change of what is measured.
-    changed = " with changes" if said("git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/BENCHMARKS.md") else ""
+    # Its own page and plots, which a run writes again and again, are no change of what is measured.
+    own = [":!docs/BENCHMARKS.md", *(f":!docs/{name}.svg" for name in PLOTS)]
+    changed = " with changes" if said("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *own) else ""
     return said("git", "rev-parse", "--short", "HEAD") + changed
 
 

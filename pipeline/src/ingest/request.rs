@@ -127,7 +127,7 @@ async fn read(request: Request, max_bytes: usize) -> Result<Bytes, Problem> {
     whole(body, max_bytes).await
 }
 
-/// All bytes of a body. One that came in one piece, as nearly all do, is not copied.
+/// All bytes of a body: axum's `to_bytes` without its list of the parts, which nearly every body would have for its only one.
 async fn whole(mut body: Stream, max_bytes: usize) -> Result<Bytes, Problem> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {

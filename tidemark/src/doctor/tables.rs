@@ -1,6 +1,6 @@
 //! The tables: ours, of a version that this program knows, with all their files, committed lately, short of log, and written from this journal.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use anyhow::Context;
 use chrono::TimeDelta;
@@ -56,7 +56,7 @@ pub(super) async fn examine(
         }
     };
     form(&table, &status.events, findings);
-    files(&table, findings).await;
+    files(store, findings).await;
     size(&status.events, findings);
     progress(examination, &status, runs, findings)?;
     quarantine(&status, findings);
@@ -84,9 +84,9 @@ fn form(table: &Table, events: &TableStatus, findings: &mut Findings) {
 }
 
 /// Whether the store has each file that the log names, with its size. What is in them only `tidemark verify` reads.
-async fn files(table: &Table, findings: &mut Findings) {
+async fn files(store: &Store, findings: &mut Findings) {
     const CHECK: &str = "tables.files";
-    let (files, wrong) = match missing_files(table).await {
+    let (files, wrong) = match missing_files(store).await {
         Ok(found) => found,
         Err(error) => {
             findings.error(CHECK, error);
@@ -103,14 +103,19 @@ async fn files(table: &Table, findings: &mut Findings) {
     }
 }
 
-/// How many files the newest version has, and those that the store does not have as they were written.
-async fn missing_files(table: &Table) -> anyhow::Result<(u64, Vec<Arc<str>>)> {
-    let snapshot = table.snapshot().await?;
-    let listed = table.object_store().list(None).map_ok(|found| (String::from(found.location), found.size));
-    let sizes: HashMap<String, u64> = listed.try_collect().await.context("the store does not list its files")?;
-    let is_wrong = |file: &&DataFile| sizes.get(&*file.path) != Some(&file.size_bytes);
-    let wrong = snapshot.files().iter().filter(is_wrong).map(|file| Arc::clone(&file.path));
-    Ok((snapshot.files().len() as u64, wrong.collect()))
+/// How many files the newest versions of both tables have, and those that the store does not have as they were written.
+async fn missing_files(store: &Store) -> anyhow::Result<(u64, Vec<String>)> {
+    let (mut files, mut wrong) = (0, Vec::new());
+    for name in ["events", "quarantine"] {
+        let Some(table) = Table::open(store, name).await? else { continue };
+        let snapshot = table.snapshot().await?;
+        let listed = table.object_store().list(None).map_ok(|found| (String::from(found.location), found.size));
+        let sizes: HashMap<String, u64> = listed.try_collect().await.context("the store does not list its files")?;
+        let is_wrong = |file: &&DataFile| sizes.get(&*file.path) != Some(&file.size_bytes);
+        wrong.extend(snapshot.files().iter().filter(is_wrong).map(|file| format!("{name}/{}", file.path)));
+        files += snapshot.files().len() as u64;
+    }
+    Ok((files, wrong))
 }
 
 fn size(events: &TableStatus, findings: &mut Findings) {

@@ -275,20 +275,27 @@ async fn what_is_gone_and_messages_that_wait_are_named() {
     good(&tidemark.demo(&["--events", "100"]).wait_with_output().unwrap());
     assert!(tidemark.terminate().await);
     let operator = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
-    operator.publish("tidemark.0", r#"{"event_name":"a"}"#.into()).await.unwrap().await.unwrap();
+    let rubbish = async || operator.publish("tidemark.0", "rubbish".into()).await.unwrap().await.unwrap();
+    rubbish().await;
+    tidemark.restart().await;
+    tidemark.says("SELECT count(*) FROM quarantine", "1").await;
+    assert!(tidemark.terminate().await);
+    rubbish().await;
     let found = examined(&tidemark, &[]);
     found.has_problems(&[]);
     found.is("note", "tables.lag", "1 messages of the journal are not committed");
 
-    let file = data_file(&tidemark.lake().join("events"));
-    let bytes = fs::read(&file).unwrap();
-    for left in [None, Some(&bytes[1..])] {
-        left.map_or_else(|| fs::remove_file(&file), |bytes| fs::write(&file, bytes)).unwrap();
-        let found = examined(&tidemark, &[]);
-        found.has_problems(&["tables.files"]);
-        found.is("problem", "tables.files", file.file_name().unwrap().to_str().unwrap());
+    for table in ["events", "quarantine"] {
+        let file = data_file(&tidemark.lake().join(table));
+        let bytes = fs::read(&file).unwrap();
+        for left in [None, Some(&bytes[1..])] {
+            left.map_or_else(|| fs::remove_file(&file), |bytes| fs::write(&file, bytes)).unwrap();
+            let found = examined(&tidemark, &[]);
+            found.has_problems(&["tables.files"]);
+            found.is("problem", "tables.files", file.file_name().unwrap().to_str().unwrap());
+        }
+        fs::write(&file, bytes).unwrap();
     }
-    fs::write(&file, bytes).unwrap();
 
     operator.delete_stream("tidemark-0").await.unwrap();
     let found = examined(&tidemark, &[]);
