@@ -86,7 +86,8 @@ fn counted(
 
 /// The files of one day as one.
 async fn all_of(counting: Vec<Task<Result<Arc<Tally>, Error>>>, uniques: Uniques) -> Result<Arc<Tally>, Error> {
-    let mut tallies = try_join_all(counting.into_iter().map(async |file| file.ended().await?)).await?;
+    let ended = try_join_all(counting.into_iter().map(Task::ended)).await?;
+    let mut tallies = ended.into_iter().collect::<Result<Vec<_>, _>>()?;
     if tallies.len() == 1 {
         return Ok(tallies.remove(0));
     }
