@@ -6,7 +6,7 @@ parts() { if [ "$mode" = s3 ]; then echo nats seaweedfs tidemark; else echo nats
 
 native_up() {
     native_settings
-    if all_alive && http_ok "$admin_port" /readyz; then
+    if all_alive && is_ready; then
         say "Tidemark is already up ($(native_path)). Other settings take effect after ./justw down."
         return
     fi
@@ -20,7 +20,7 @@ native_up() {
     wait_for nats 10 http_ok "$NATS_MONITORING_PORT" '/healthz?js-enabled-only=true'
     [ "$mode" != s3 ] || wait_for seaweedfs 30 http_ok "$S3_PORT" /healthz
     start tidemark .run/tidemark serve
-    wait_for tidemark 30 http_ok "$admin_port" /readyz
+    wait_for tidemark 30 is_ready
     say "Tidemark is ready."
 }
 
@@ -38,12 +38,27 @@ native_path() { say "nats-server and tidemark serve, table in $TIDEMARK__TABLE__
 
 native_addresses() {
     say "  events, metrics, SQL    http${TIDEMARK__TLS__CERTIFICATE:+s}://127.0.0.1:$http_port"
-    say "  health and Prometheus   http://127.0.0.1:$admin_port/readyz, /metrics"
+    say "  health and Prometheus   $(admin_url)/readyz, /metrics"
     say "  NATS                    $TIDEMARK__NATS__URL, monitoring $TIDEMARK__NATS__MONITORING_URL"
     [ "$mode" != s3 ] || say "  S3 (SeaweedFS)          $TIDEMARK__TABLE__S3__ENDPOINT, keys in .env"
 }
 
 native_running() { alive tidemark || alive seaweedfs || alive nats; }
+
+admin_url() {
+    if [ "${TIDEMARK__TLS__INTERNAL:-}" = true ]; then say "https://127.0.0.1:$admin_port"; else say "http://127.0.0.1:$admin_port"; fi
+}
+
+# What Tidemark says of its parts; succeeds if it is ready. The internal port speaks TLS only where it is told to.
+ready() {
+    if [ "${TIDEMARK__TLS__INTERNAL:-}" = true ]; then
+        .run/tidemark health --url "$(admin_url)/readyz"
+    else
+        http_get "$admin_port" /readyz
+    fi
+}
+
+is_ready() { ready >/dev/null 2>&1; }
 
 all_alive() {
     local part
@@ -63,7 +78,7 @@ native_status() {
     for part in $(parts); do
         if alive "$part"; then say "$part runs, pid $(pid_of "$part"), log .run/$part.log"; else say "$part is stopped, log .run/$part.log"; fi
     done
-    http_get "$admin_port" /readyz || fail "not ready; ./justw logs says more"
+    ready || fail "not ready; ./justw logs says more"
 }
 
 native_logs() {
@@ -150,7 +165,7 @@ wait_for() {
 give_up() {
     local name=${1%% *}
     tail -n 20 ".run/$name.log" >&2
-    [ "$name" != tidemark ] || http_get "$admin_port" /readyz >&2 || true
+    [ "$name" != tidemark ] || ready >&2 || true
     fail "$1; above are the last lines of .run/$name.log. ./justw down stops what runs."
 }
 

@@ -65,6 +65,15 @@ pub async fn journal(settings: &Settings) -> Result<JetStream, Error> {
     Ok(journal)
 }
 
+/// Whether the settings could be those of a journal. Connects to nothing.
+///
+/// # Errors
+/// One message that names the setting and what would be right.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    let (nats, journal) = sections(settings)?;
+    Ok(JetStream::check(&nats.into_server(), &journal.into_streams())?)
+}
+
 /// Connects to the streams that the settings name as an operator: nothing is created or verified.
 ///
 /// # Errors

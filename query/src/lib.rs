@@ -17,7 +17,7 @@ use service::{
     http::Access,
     keys::Scope,
     openapi::{Api, Description},
-    settings::{ByteSize, Interval, Secret},
+    settings::{Address, ByteSize, Interval, Secret},
     tasks::{Stop, Tasks},
     telemetry,
 };
@@ -72,9 +72,9 @@ const RESERVED_FOR_COMPUTING: u32 = 10;
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// Public address of the binary `query`.
-    pub listen: String,
+    pub listen: Address,
     /// Internal address of the binary `query`.
-    pub admin_listen: String,
+    pub admin_listen: Address,
     /// Internal addresses of the pipelines, for the binary `query`.
     pub pipelines: Vec<String>,
     /// What their internal ports ask for.

@@ -349,7 +349,8 @@ def stored(options, sending, seed):
         before = json.loads(stack.tidemark("table", "status", "--json"))["events"]
         stack.tidemark("table", "compact")
         after = json.loads(stack.tidemark("table", "status", "--json"))["events"]
-        if after["files"] != after["partitions"]:
+        # Files of the hour that is not over are merged with each other alone.
+        if after["files"] > after["partitions"] + 1:
             raise SystemExit(f"{after['files']} files of {after['partitions']} days were not compacted to the end, so there is no result")
         return {"before": before, "after": after}
 

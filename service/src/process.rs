@@ -150,6 +150,15 @@ impl Process {
         Ok(Self { settings, clock, health: Health::new(), tasks, stop, stop_handle, telemetry, limits, edge })
     }
 
+    /// Whether [`start`](Self::start) would find sections, keys and certificate as they must be.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(settings: &Settings) -> Result<(), Error> {
+        telemetry::install_crypto();
+        Edge::open(settings, &Clock::system()).map(drop)
+    }
+
     /// Takes a public address, for [`serve`](Self::serve).
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! kind than its default, is an [`Error`] that names the key, the place and what would be right. No other module reads the
 //! environment.
 
+mod address;
 mod catalogue;
 mod error;
 mod layers;
@@ -21,12 +22,13 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::{catalogue::Catalogue, origin::Origin};
 pub use self::{
+    address::{Address, ParseAddressError},
     error::Error,
     sources::Sources,
     values::{ByteSize, Interval, ParseByteSizeError, ParseIntervalError, Secret},
 };
+use self::{catalogue::Catalogue, origin::Origin};
 
 /// The effective settings: every key of the embedded file with the value of the topmost layer that sets it.
 #[derive(Clone)]

@@ -47,8 +47,18 @@ impl Store {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         match Self::folder(config) {
             Some(folder) => Self::open_folder(folder),
-            None if config.url.starts_with("s3://") => Self::open_s3(&config.url, &config.s3).await,
-            None => Err(Error::Url { url: config.url.clone() }),
+            None => Self::open_s3(Lake::of(config)?, &config.s3).await,
+        }
+    }
+
+    /// Whether [`open`](Self::open) could work at all, whatever the store is. Looks at no store.
+    ///
+    /// # Errors
+    /// A URL of another kind, or settings of S3 that cannot be.
+    pub fn check(config: &Config) -> Result<(), Error> {
+        match Self::folder(config) {
+            Some(_) => Ok(()),
+            None => s3_client(&Lake::of(config)?.bucket, &config.s3).map(drop),
         }
     }
 
@@ -124,15 +134,31 @@ impl Store {
         Ok(Self { root: Arc::new(Durable::new(folder)), location, prefix })
     }
 
-    async fn open_s3(url: &str, config: &S3Config) -> Result<Self, Error> {
-        let no_url = || Error::Url { url: url.to_owned() };
-        let mut location = Url::parse(url).map_err(|_| no_url())?;
-        let name = location.host_str().filter(|name| !name.is_empty()).ok_or_else(no_url)?.to_owned();
-        let prefix = Path::from_url_path(location.path()).map_err(|_| no_url())?;
-        location.set_path(&format!("{prefix}/"));
-        let s3 = s3_client(&name, config)?;
-        Bucket::new(&s3, name, config).ensure().await?;
+    async fn open_s3(Lake { bucket, location, prefix }: Lake, config: &S3Config) -> Result<Self, Error> {
+        let s3 = s3_client(&bucket, config)?;
+        Bucket::new(&s3, bucket, config).ensure().await?;
         Ok(Self { root: Arc::new(s3), location, prefix })
+    }
+}
+
+/// The place in S3 that `table.url` names.
+struct Lake {
+    bucket: String,
+    location: Url,
+    prefix: Path,
+}
+
+impl Lake {
+    fn of(config: &Config) -> Result<Self, Error> {
+        Self::parse(&config.url).ok_or_else(|| Error::Url { url: config.url.clone() })
+    }
+
+    fn parse(url: &str) -> Option<Self> {
+        let mut location = Url::parse(url).ok().filter(|url| url.scheme() == "s3")?;
+        let bucket = location.host_str().filter(|name| !name.is_empty())?.to_owned();
+        let prefix = Path::from_url_path(location.path()).ok()?;
+        location.set_path(&format!("{prefix}/"));
+        Some(Self { bucket, location, prefix })
     }
 }
 

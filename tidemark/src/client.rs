@@ -1,6 +1,6 @@
 //! Talking to a running Tidemark over HTTP or HTTPS, and turning its problems into messages for a terminal.
 
-use std::{path::PathBuf, time::Duration};
+use std::{error::Error as _, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// Do what it says about the certificate.
     #[error(transparent)]
     Distrusted(#[from] trust::Distrust),
+    /// Say `https://`, or look at what listens there.
+    #[error("`{url}` does not answer in HTTP; perhaps it is `https://`")]
+    Protocol { url: String, source: reqwest::Error },
     /// Look at the network.
     #[error("`{url}` did not answer as expected")]
     Broken { url: String, source: reqwest::Error },
@@ -98,8 +101,15 @@ pub(crate) fn unanswered(error: reqwest::Error, url: &str) -> Error {
     match trust::tls_error(&error) {
         Some(fault) => trust::Distrust::of(fault.clone(), url).into(),
         None if error.is_connect() => Error::Unreachable { url },
+        None if is_no_http(&error) => Error::Protocol { url, source: error },
         None => Error::Broken { url, source: error },
     }
+}
+
+/// Whether what came back is not HTTP, such as the alert of a server that speaks TLS.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
 
 /// Whether an answer says that events which are not committed yet are not in it.

@@ -3,23 +3,24 @@
 use clap::Subcommand;
 use comfy_table::{Table, presets::NOTHING};
 use pipeline::{
-    connect::{JournalConfig, NatsConfig},
-    ingest, writer,
+    connect::{self, JournalConfig, NatsConfig},
+    ingest, maintenance, writer,
 };
 use service::{
     http::{CorsConfig, Limits, TlsConfig},
     keys, limits,
-    process::SettingArgs,
+    process::{Process, SettingArgs},
     settings::{self, Settings},
     telemetry::LogConfig,
 };
+use table::Store;
 
 use crate::{client::ClientConfig, output::print, serve::ServeConfig};
 
 /// What to do with the settings.
 #[derive(Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Read every layer and say whether all of it is right.
+    /// Read every layer and the files that it names, and say whether a server would start with them.
     Check,
     /// Print every setting, its value and where it came from; secrets are not shown.
     Show,
@@ -31,6 +32,7 @@ pub(crate) fn run(command: ConfigCommand, arguments: SettingArgs) -> anyhow::Res
     check(&settings)?;
     match command {
         ConfigCommand::Check => {
+            check_together(&settings)?;
             print(&format!("the settings are right: {} keys, {} of them set by you", settings.effective().len(), set_by_user(&settings)))?
         }
         ConfigCommand::Show => print(&shown(&settings))?,
@@ -58,6 +60,15 @@ pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
     is::<TlsConfig>(settings, "tls")?;
     is::<ClientConfig>(settings, "client")?;
     is::<writer::Dedup>(settings, "dedup")?;
+    Ok(())
+}
+
+/// What no value tells alone: whether places, certificate, keys and limits would do. Connects to nothing.
+fn check_together(settings: &Settings) -> anyhow::Result<()> {
+    Process::check(settings)?;
+    connect::check(settings)?;
+    Store::check(&settings.section("table")?)?;
+    maintenance::Config::load(settings)?;
     Ok(())
 }
 

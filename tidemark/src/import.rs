@@ -10,7 +10,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, TryStreamExt, stream};
 use schemas::identity;
@@ -130,10 +130,11 @@ pub(crate) async fn run(options: ImportOptions, settings: &Settings) -> anyhow::
     let reading = spawn_blocking(move || reader.read_all(&sources, sender));
     let sent = send_all(&door, receiver, connections, &mut ledger).await;
     ledger.close()?;
-    let sent = sent.with_context(|| ledger.interrupted());
+    let interrupted = |error: anyhow::Error| anyhow!("{error:#}; {}", ledger.interrupted());
+    let sent = sent.map_err(interrupted);
     // A reader that nobody listens to any more stops; its error tells less than that of the door.
     let read = reading.await.context("the reader stopped")?;
-    sent.and(read.with_context(|| ledger.interrupted()))?;
+    sent.and(read.map_err(interrupted))?;
     output::print(&ledger.report(options.dry_run))?;
     match ledger.refused() {
         0 => Ok(()),

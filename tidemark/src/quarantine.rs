@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{StatusCode, header::CONTENT_TYPE};
@@ -117,7 +117,7 @@ impl Replay {
             let page = self.page(last.as_ref()).await?;
             let mut answers =
                 stream::iter(&page).map(|record| async move { anyhow::Ok((record, self.send(record).await?)) }).buffered(CONNECTIONS);
-            while let Some((record, answer)) = answers.try_next().await.with_context(|| counts.interrupted())? {
+            while let Some((record, answer)) = answers.try_next().await.map_err(|error| anyhow!("{error:#}; {}", counts.interrupted()))? {
                 counts.add(record, answer);
             }
             drop(answers);

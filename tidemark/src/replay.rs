@@ -101,7 +101,7 @@ impl Replayer {
         let auditor = Auditor::open(settings).await?;
         let mut range = self.range.clone();
         let audit = self.audit(&auditor, &mut range).await?;
-        let mut report = Report::new(self.options.dry_run, &audit.tallies);
+        let mut report = Report::new(self.options.dry_run, range.asked(), &audit.tallies);
         let mut plans = Vec::new();
         for pinned in [&auditor.events, &auditor.quarantine] {
             plans.push((pinned, Plan::new(pinned, &audit, &range)?));

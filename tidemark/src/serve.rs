@@ -12,7 +12,7 @@ use schemas::identity;
 use serde::Deserialize;
 use service::{
     process::Process,
-    settings::{Interval, Settings},
+    settings::{Address, Interval, Settings},
 };
 use table::Store;
 
@@ -20,9 +20,9 @@ use table::Store;
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ServeConfig {
     /// Everything public.
-    pub(crate) listen: String,
+    pub(crate) listen: Address,
     /// Prometheus and health.
-    pub(crate) admin_listen: String,
+    pub(crate) admin_listen: Address,
 }
 
 /// Runs the three roles until SIGTERM or ctrl-c.

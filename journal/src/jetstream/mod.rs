@@ -47,6 +47,15 @@ pub struct JetStream {
 }
 
 impl JetStream {
+    /// Whether [`open`](Self::open) could work at all, whatever the server is. Connects to nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do.
+    pub fn check(server: &ServerConfig, streams: &StreamsConfig) -> Result<(), OpenError> {
+        streams.check()?;
+        server.addresses().map(drop)
+    }
+
     /// Connects, and creates or verifies the stream of every shard.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Ready, ready},
+    io::{self, ErrorKind},
     time::Duration,
 };
 
@@ -100,8 +101,7 @@ pub(super) enum CallError {
 impl Server {
     /// Connects, once for each address: an operator who starts us without a server has to see it at once.
     pub(super) async fn connect(config: &ServerConfig) -> Result<Self, OpenError> {
-        let url = without_credentials(&config.url);
-        let addresses = addresses(&config.url).map_err(|source| OpenError::BadUrl { url: url.clone(), source })?;
+        let (url, addresses) = (without_credentials(&config.url), config.addresses()?);
         let (lost, losses) = watch::channel(0);
         let mut options = ConnectOptions::new()
             .name(CLIENT_NAME)
@@ -249,8 +249,16 @@ fn count_losses(event: &Event, lost: &watch::Sender<u64>) -> Ready<()> {
     ready(())
 }
 
-fn addresses(url: &str) -> std::io::Result<Vec<ServerAddr>> {
-    url.split(',').map(|address| address.trim().parse()).collect()
+impl ServerConfig {
+    pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, OpenError> {
+        let addresses: io::Result<_> = self.url.split(',').map(|address| address_of(address.trim())).collect();
+        addresses.map_err(|source| OpenError::BadUrl { url: without_credentials(&self.url), source })
+    }
+}
+
+fn address_of(text: &str) -> io::Result<ServerAddr> {
+    let address: ServerAddr = text.parse()?;
+    if address.host().is_empty() { Err(io::Error::new(ErrorKind::InvalidInput, "a host is missing")) } else { Ok(address) }
 }
 
 /// The addresses as they may be printed.

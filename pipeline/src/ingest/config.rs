@@ -2,15 +2,15 @@
 
 use schemas::{Rules, event::Presence};
 use serde::Deserialize;
-use service::settings::{ByteSize, Interval};
+use service::settings::{Address, ByteSize, Interval};
 
 /// Section `[ingest]`; `config/tidemark.toml` explains each key.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// Public address.
-    pub listen: String,
+    pub listen: Address,
     /// Prometheus and health.
-    pub admin_listen: String,
+    pub admin_listen: Address,
     /// Whether an event must bring its time.
     pub timestamp: Timestamp,
     /// How far ahead an event time may lie.

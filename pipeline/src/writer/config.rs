@@ -2,7 +2,7 @@
 
 use schemas::IdentityRule;
 use serde::Deserialize;
-use service::settings::{ByteSize, Interval};
+use service::settings::{Address, ByteSize, Interval};
 
 use super::open_batch::Limits;
 
@@ -10,7 +10,7 @@ use super::open_batch::Limits;
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// Prometheus and health.
-    pub admin_listen: String,
+    pub admin_listen: Address,
     /// Rows that make a batch full.
     pub max_rows: usize,
     /// Bytes of rows that make a batch full.

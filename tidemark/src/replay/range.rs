@@ -4,13 +4,15 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::{Bound, RangeBounds},
 };
 
 use anyhow::{Context, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use journal::Delivery;
 use schemas::{Position, Sequence, ShardId};
+use serde::Serialize;
 use table::DataFile;
 
 use crate::metrics::when;
@@ -44,6 +46,33 @@ impl End {
             Self::Position(position) => Some(position.shard),
             Self::Time(_) => None,
         }
+    }
+}
+
+/// As `--from` and `--to` take it.
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Position(position) => write!(f, "{position}"),
+            Self::Time(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+        }
+    }
+}
+
+/// A range as a report names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Asked {
+    from: Option<String>,
+    to: Option<String>,
+    shard: Option<ShardId>,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, shard } = self;
+        let (from, to) = (from.as_deref().unwrap_or("the first message"), to.as_deref().unwrap_or("the last one that is committed"));
+        write!(f, "from {from} to {to}")?;
+        shard.map_or(Ok(()), |shard| write!(f, ", shard {shard}"))
     }
 }
 
@@ -99,6 +128,13 @@ impl Range {
         };
         ensure!(!is_backwards, "`--to` lies before `--from`");
         Ok(Self { from, to, shard: shards.first().copied(), seen: BTreeMap::new() })
+    }
+
+    /// What was asked for; `None` for everything.
+    pub(super) fn asked(&self) -> Option<Asked> {
+        let Self { from, to, shard, .. } = *self;
+        let text = |end: Option<End>| end.map(|end| end.to_string());
+        (from.is_some() || to.is_some() || shard.is_some()).then(|| Asked { from: text(from), to: text(to), shard })
     }
 
     /// The only shard, if it is one.
@@ -213,6 +249,14 @@ mod tests {
         assert!(Range::new(Some(end("0:1")), Some(end("1:2")), None).unwrap_err().to_string().contains("of the shards 0 and 1"));
         assert!(Range::new(Some(end("0:1")), None, Some(ShardId(3))).is_err());
         assert!(Range::new(Some(end("0:2")), Some(end("0:1")), None).unwrap_err().to_string().contains("lies before"));
+    }
+
+    #[test]
+    fn a_report_names_the_range_that_was_asked_for() {
+        let named = |from, to| range(from, to).asked().map(|asked| asked.to_string());
+        assert_eq!(named(None, None), None);
+        assert_eq!(named(Some("0:5:2"), Some("-2h")).as_deref(), Some("from 0:5:2 to 2026-11-21T10:00:00Z, shard 0"));
+        assert_eq!(named(Some("-1h"), None).as_deref(), Some("from 2026-11-21T11:00:00Z to the last one that is committed"));
     }
 
     #[test]

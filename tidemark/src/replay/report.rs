@@ -7,13 +7,18 @@ use pipeline::writer::Rebuilt;
 use schemas::{Sequence, ShardId};
 use serde::Serialize;
 
-use super::plan::{Damage, Plan};
+use super::{
+    plan::{Damage, Plan},
+    range::Asked,
+};
 use crate::{audit::Tally, output::counted};
 
 /// The outcome of a replay.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     dry_run: bool,
+    /// What alone was replayed; nothing when that was everything.
+    range: Option<Asked>,
     shards: Vec<Compared>,
     pub(super) tables: Vec<Part>,
 }
@@ -49,8 +54,8 @@ pub(super) struct Part {
 }
 
 impl Report {
-    pub(super) fn new(dry_run: bool, tallies: &[Tally]) -> Self {
-        Self { dry_run, shards: tallies.iter().map(Compared::new).collect(), tables: Vec::new() }
+    pub(super) fn new(dry_run: bool, range: Option<Asked>, tallies: &[Tally]) -> Self {
+        Self { dry_run, range, shards: tallies.iter().map(Compared::new).collect(), tables: Vec::new() }
     }
 
     pub(super) fn add(&mut self, table: &str, plan: Plan, rebuilt: Rebuilt) {
@@ -130,6 +135,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for compared in &self.shards {
             writeln!(f, "{compared}")?;
+        }
+        if let Some(range) = &self.range {
+            writeln!(f, "only {range}:")?;
         }
         for part in &self.tables {
             writeln!(f, "{part}")?;

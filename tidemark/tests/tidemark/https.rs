@@ -110,7 +110,7 @@ async fn a_certificate_that_is_not_trusted_is_one_message_that_names_the_setting
         fails(&url, Some(&wrong.trusted()), &[&url, "nobody that this machine trusts", "`client.ca`"]);
     }
     fails(&wrong_host, Some(&authority.trusted()), &[&wrong_host, "for another host", "`client.ca`", "localhost", "--url"]);
-    fails(&at(&server, "http", "localhost"), Some(&authority.trusted()), &["http://localhost", "did not answer as expected"]);
+    fails(&at(&server, "http", "localhost"), Some(&authority.trusted()), &["http://localhost", "does not answer in HTTP", "`https://`"]);
     let plain = server.admin_url.replace("http://", "https://");
     fails(&plain, Some(&authority.trusted()), &[&plain, "does not speak TLS", "`http://`"]);
 }

@@ -4,7 +4,7 @@ use std::{net::TcpListener, process::Command};
 
 use testkit::{NatsServer, S3Server, free_port};
 
-use crate::process::{Tidemark, text, tidemark};
+use crate::process::{Tidemark, good, text, tidemark};
 
 /// The last line that a failing command prints; it holds every one of `parts`.
 fn fails_with(arguments: &[&str], parts: &[&str]) {
@@ -32,6 +32,27 @@ fn a_wrong_setting_is_named_with_its_place_and_its_neighbour() {
     let file = folder.path().join("tidemark.toml");
     std::fs::write(&file, "[serve]\nlisten = \"127.0.0.1:8080\"\nlsten = \"x\"\n").unwrap();
     fails_with(&["config", "check", "--config", file.to_str().unwrap()], &["`serve.lsten`", "tidemark.toml:3", "`serve.listen`"]);
+}
+
+#[test]
+fn settings_with_which_no_server_could_start_are_refused_by_config_check() {
+    let refused: [(&[&str], &[&str]); 10] = [
+        (&["serve.listen=8080"], &["`serve.listen`", "`8080`", "127.0.0.1:8080"]),
+        (&["ingest.listen=localhost"], &["`ingest.listen`", "`localhost`", "a host and a port"]),
+        (&["pipeline.admin_listen=http://localhost:1"], &["`pipeline.admin_listen`"]),
+        (&["nats.url=http://127.0.0.1:4222"], &["`nats.url`", "`nats://host:port`"]),
+        (&["nats.url=nats://a:1,nats://"], &["`nats.url`", "a host is missing"]),
+        (&["journal.shards=0"], &["`journal.shards`"]),
+        (&["table.url=gs://bucket/lake"], &["`table.url`", "`gs://bucket/lake`", "`s3://bucket/prefix`"]),
+        (&["table.url=s3://lake", "table.s3.endpoint=http://127.0.0.1:9000"], &["`http://127.0.0.1:9000`", "`table.s3.allow_http`"]),
+        (&["maintenance.keep=1s"], &["`maintenance.keep`"]),
+        (&["tls.certificate=/nowhere/none.pem", "tls.key=/nowhere/key.pem"], &["none.pem", "`tls.certificate`"]),
+    ];
+    for (settings, parts) in refused {
+        let set = settings.iter().flat_map(|setting| ["--set", setting]);
+        fails_with(&["config", "check"].into_iter().chain(set).collect::<Vec<_>>(), parts);
+    }
+    good(&tidemark(&["config", "check", "--set", "table.url=s3://lake/prefix"]).output().unwrap());
 }
 
 #[test]
