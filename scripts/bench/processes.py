@@ -177,6 +177,12 @@ def idle_and_stolen_seconds():
     return (int(fields[4]) + int(fields[5])) / TICKS, int(fields[8]) / TICKS
 
 
+def most_memory_bytes(pid):
+    """The most that it had since it was started."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+
 def memory_bytes(pid):
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * PAGE

@@ -10,10 +10,12 @@ PLOTS = ["ramp-throughput", "ramp-latency", "ramp-percentiles"]
 
 HEAD = """# Benchmarks
 
-Written by `just bench`; do not edit. Generator, NATS and all roles share the cores of one machine. Where there is a peer it ran in turns
-with Tidemark in the same run, and the ratio is the median of the ratios of the rounds. A run counts only if SQL counts exactly the
-events that were acknowledged. `tidemark load` measures: `max` is a closed loop, which tells capacity; everything else is an open loop, whose
-latencies count from the time at which a request was meant to be sent. NATS syncs before each acknowledgement unless a row says otherwise.
+The table, its details and its plots are written by `just bench`; from "Questions" on the page is kept by hand. Generator, NATS and all roles
+share the cores of one machine. Where there is a peer it ran in turns with Tidemark in the same run, and the ratio is the median of the ratios
+of the rounds. A run counts only if SQL counts exactly the events that were acknowledged, and one at full speed only if nothing was refused.
+`tidemark load` measures: `max` is a closed loop, which tells capacity; everything else is an open loop, whose latencies count from the time
+at which a request was meant to be sent, and which lasts so long that commits fall into it. NATS syncs before each acknowledgement unless a
+row says otherwise.
 """
 
 
@@ -34,7 +36,7 @@ def conditions(results):
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}. Commit {results['commit']}, "
-        f"{results['date']}. {listed}. {results['rounds']} rounds of {results['seconds']} s after a warm-up. Made by `{results['command']}`."
+        f"{results['date']}. {listed}. {results['rounds']} rounds, of {results['seconds']} s after a warm-up at full speed, of 30 to 60 s at a rate. Made by `{results['command']}`."
     )
 
 
@@ -42,20 +44,27 @@ def line(row):
     what = row["what"] + (f" ({row['notes']})" if row["notes"] else "")
     peer = spread(row["peers"], row["unit"]) if row["peers"] else ""
     ratio = spread(row["ratios"], "x") if row["ratios"] else ""
-    met = {True: "yes", False: "**no**", None: ""}[row["met"]]
-    return f"| {what} | {row['target']} | {spread(row['ours'], row['unit'])} | {peer} | {ratio} | {met} |"
+    return f"| {what} | {row['target']} | {spread(row['ours'], row['unit'])} | {peer} | {ratio} | {met(row['short_percent'])} |"
+
+
+def met(short_percent):
+    """Whether a target is met, and by how much it is not."""
+    if short_percent is None:
+        return ""
+    return f"**no**, by {number(short_percent)} %" if short_percent else "yes"
 
 
 def spread(values, unit):
     """The median, and the lowest and the highest of several."""
-    shown = number(statistics.median(values)) + (unit if unit == "x" else f" {unit}")
-    return shown if len(values) == 1 else f"{shown} ({number(min(values))}-{number(max(values))})"
+    digits = 3 if unit == "x" else 2
+    shown = number(statistics.median(values), digits) + (unit if unit == "x" else f" {unit}")
+    return shown if len(values) == 1 else f"{shown} ({number(min(values), digits)}-{number(max(values), digits)})"
 
 
-def number(value):
+def number(value, digits=2):
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.{digits}f}" if value < 10 else f"{value:.1f}"
 
 
 def detail(row):

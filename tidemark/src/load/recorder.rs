@@ -72,7 +72,7 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct StepTally {
     pub(super) counts: Counts,
-    /// From the intended time to the end, of requests that were answered or timed out; in microseconds.
+    /// From the intended time to a 2xx, or to the moment at which a request timed out or was dropped; in microseconds.
     pub(super) latency: Histogram<u64>,
     /// From the intended time until it was sent.
     pub(super) wait: Histogram<u64>,
@@ -129,8 +129,8 @@ impl Recorder {
         let step = &mut state.recording.steps[sent.step];
         step.counts.note(sent);
         step.wait.saturating_record(micros(sent.sent - sent.intended));
-        let has_latency = matches!(sent.outcome, Outcome::Answered(_) | Outcome::TimedOut);
-        if has_latency {
+        // A refusal comes fast and must not make the others look fast.
+        if sent.outcome.is_good() || sent.outcome == Outcome::TimedOut {
             step.latency.saturating_record(latency);
             state.open_latency.saturating_record(latency);
         }
@@ -138,10 +138,14 @@ impl Recorder {
         state.open.errors += u64::from(!sent.outcome.is_good());
     }
 
-    /// Notes a request that no connection could send in time.
-    pub(super) fn dropped(&self, step: usize, now: Instant) {
+    /// Notes a request that no connection could send in time. It took at least as long as it waited.
+    pub(super) fn dropped(&self, step: usize, intended: Instant, now: Instant) {
         let mut state = self.state(now);
-        state.recording.steps[step].counts.dropped += 1;
+        let waited = micros(now - intended);
+        let step = &mut state.recording.steps[step];
+        step.counts.dropped += 1;
+        step.latency.saturating_record(waited);
+        state.open_latency.saturating_record(waited);
         state.open.dropped += 1;
     }
 
@@ -216,10 +220,14 @@ impl Counts {
         self.acknowledged_events += sent.acknowledged;
     }
 
+    /// Requests that got a 2xx.
+    pub(super) fn accepted(&self) -> u64 {
+        self.statuses.iter().filter(|(status, _)| Outcome::Answered(**status).is_good()).map(|(_, count)| count).sum()
+    }
+
     /// Requests that did not get a 2xx, those that were dropped apart.
     pub(super) fn errors(&self) -> u64 {
-        let bad = self.statuses.iter().filter(|(status, _)| !Outcome::Answered(**status).is_good()).map(|(_, count)| count);
-        bad.sum::<u64>() + self.timeouts + self.broken + self.unreachable
+        self.answered - self.accepted() + self.timeouts + self.broken + self.unreachable
     }
 
     fn plus(mut self, other: &Self) -> Self {
@@ -277,18 +285,21 @@ mod tests {
             acknowledged: 1,
         };
         recorder.ended(&sent(0, 100, 100, Outcome::Answered(202)), at(110));
-        recorder.ended(&sent(0, 200, 1_200, Outcome::Answered(503)), at(2_200));
+        recorder.ended(&sent(0, 200, 1_200, Outcome::TimedOut), at(2_200));
+        recorder.ended(&sent(1, 2_250, 2_250, Outcome::Answered(503)), at(2_251));
         recorder.ended(&sent(1, 2_300, 2_300, Outcome::Unreachable), at(2_300));
-        recorder.dropped(1, at(2_400));
+        recorder.dropped(1, at(2_310), at(2_400));
         let recording = recorder.finish();
         let seconds: Vec<_> =
             recording.seconds.iter().map(|second| (second.answered, second.errors, second.dropped, second.max_ms.round())).collect();
-        assert_eq!(seconds, [(1, 0, 0, 10.0), (0, 0, 0, 0.0), (1, 2, 1, 2_001.0)]);
+        assert_eq!(seconds, [(1, 0, 0, 10.0), (0, 0, 0, 0.0), (1, 3, 1, 2_001.0)]);
         let (latency, wait) = recording.histograms();
-        assert_eq!((latency.len(), wait.len()), (2, 3), "what was not sent has no latency");
+        assert_eq!((latency.len(), wait.len()), (3, 4), "what was refused, or found no server, has no latency");
+        assert!((89_000..91_000).contains(&recording.steps[1].latency.max()), "what was dropped has waited");
         assert!((1_999_000..2_002_000).contains(&latency.max()) && (999_000..1_001_000).contains(&wait.max()));
         let counts = recording.counts();
-        assert_eq!((counts.sent, counts.answered, counts.unreachable, counts.dropped, counts.errors()), (2, 2, 1, 1, 2));
-        assert_eq!(recording.steps[0].counts.statuses, BTreeMap::from([(202, 1), (503, 1)]));
+        assert_eq!((counts.sent, counts.answered, counts.unreachable, counts.dropped), (3, 2, 1, 1));
+        assert_eq!((counts.accepted(), counts.errors()), (1, 3));
+        assert_eq!(counts.statuses, BTreeMap::from([(202, 1), (503, 1)]));
     }
 }

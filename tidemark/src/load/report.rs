@@ -53,9 +53,10 @@ pub(super) struct Report {
     pub(super) counts: Counts,
     /// Requests without a 2xx, those that were dropped apart.
     pub(super) errors: u64,
-    pub(super) answered_per_second: f64,
+    /// Requests with a 2xx.
+    pub(super) accepted_per_second: f64,
     pub(super) acknowledged_events_per_second: f64,
-    /// From the intended time to the end.
+    /// From the intended time to a 2xx, or to where it was given up; a refusal has none.
     pub(super) latency_ms: Latency,
     /// Of it, from the intended time until the request was sent.
     pub(super) wait_ms: Latency,
@@ -107,7 +108,7 @@ impl Report {
             took_s,
             scheduled,
             errors: counts.errors(),
-            answered_per_second: per_second(counts.answered),
+            accepted_per_second: per_second(counts.accepted()),
             acknowledged_events_per_second: per_second(counts.acknowledged_events),
             latency_ms: Latency::of(&latency),
             wait_ms: Latency::of(&wait),
@@ -195,12 +196,12 @@ impl fmt::Display for Report {
         let Counts { sent, repeats, acknowledged_events, .. } = &self.counts;
         writeln!(
             f,
-            "{} of {} requests sent in {:.1} s over {} connections; {} answers a second",
+            "{} of {} requests sent in {:.1} s over {} connections; {} a second got a 2xx",
             HumanCount(*sent),
             HumanCount(self.scheduled),
             self.took_s,
             self.asked.connections,
-            whole(self.answered_per_second)
+            whole(self.accepted_per_second)
         )?;
         writeln!(f, "answers: {}", self.outcome())?;
         writeln!(

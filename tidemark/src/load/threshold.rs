@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use service::settings::Interval;
 
-use super::report::Report;
+use super::report::{Latency, Report};
 
 /// A bound that a run must not cross.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ enum Measure {
     Mean,
     Errors,
     Dropped,
-    /// Answers in a second.
+    /// Requests with a 2xx in a second.
     Rate,
 }
 
@@ -112,7 +112,7 @@ impl Measure {
                 let duration = text.parse().ok().map(|Interval(duration)| Bound::Ms(duration.as_secs_f64() * 1000.0));
                 (duration, "a latency is a duration such as `30ms`")
             }
-            Self::Rate => (number(text).map(Bound::Number), "it is a number of answers in a second"),
+            Self::Rate => (number(text).map(Bound::Number), "it is a number of requests in a second"),
             Self::Errors | Self::Dropped => {
                 let percent = text.strip_suffix('%').map(|percent| number(percent.trim_end()).map(Bound::Percent));
                 (
@@ -126,13 +126,18 @@ impl Measure {
     #[expect(clippy::cast_precision_loss, reason = "requests are fewer than 2^53")]
     fn of(self, report: &Report) -> f64 {
         match self {
-            Self::Quantile(quantile) => report.latency_ms.at(quantile),
-            Self::Mean => report.latency_ms.mean,
+            Self::Quantile(quantile) => slowest(report, |latency| latency.at(quantile)),
+            Self::Mean => slowest(report, |latency| latency.mean),
             Self::Errors => report.errors as f64,
             Self::Dropped => report.counts.dropped as f64,
-            Self::Rate => report.answered_per_second,
+            Self::Rate => report.accepted_per_second,
         }
     }
+}
+
+/// The measure of the slowest step: what is easy before must not hide it.
+fn slowest(report: &Report, measure: impl Fn(&Latency) -> f64) -> f64 {
+    report.steps.iter().map(|step| measure(&step.latency_ms)).fold(0.0, f64::max)
 }
 
 impl Threshold {

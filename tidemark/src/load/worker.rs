@@ -58,7 +58,7 @@ impl Worker {
         while let Some(ticket) = self.pace.next().await {
             let now = Instant::now();
             if now - ticket.intended > self.timeout {
-                self.recorder.dropped(ticket.step, now);
+                self.recorder.dropped(ticket.step, ticket.intended, now);
             } else if self.send(ticket, now, &mut ledger).await == Outcome::Unreachable {
                 self.clock.sleep_until(self.clock.now() + RECONNECT_PAUSE).await;
             }
