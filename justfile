@@ -150,7 +150,7 @@ journal-disk: tools claim
 [group('develop')]
 check: static claim && test
     cargo clippy --locked --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items
     @if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed, so deny.toml is not checked: cargo install --locked cargo-deny"; fi
 
 # The checks that compile nothing

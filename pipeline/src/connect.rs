@@ -77,7 +77,7 @@ pub fn check(settings: &Settings) -> Result<(), Error> {
 /// Connects to the streams that the settings name as an operator: nothing is created or verified.
 ///
 /// # Errors
-/// As for [`journal`].
+/// As for [`journal()`].
 pub async fn streams(settings: &Settings) -> Result<Streams, Error> {
     let (nats, journal) = sections(settings)?;
     Ok(Streams::connect(&nats.into_server(), &journal.into_streams()).await?)

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`question`] reads the parameters; what it asks of every row is its [`shape`]. [`files`] counts each file once, from its summary
-//! where that tells enough, else from its [`rows`]; [`sum`] adds these and the tail; [`answer`] puts them into the shape of the
+//! where that tells enough, else from its [`rows`]; [`sum`] adds these and the tail; [`mod@answer`] puts them into the shape of the
 //! contract. [`tally`] holds counts, [`users`] the sets of users in them.
 
 use std::{sync::Arc, time::Instant};

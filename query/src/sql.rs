@@ -1,7 +1,7 @@
 //! `POST /sql` and `GET /sql?q=`: any read-only question, in SQL.
 //!
 //! [`request`] reads what is asked -> [`gate`] lets one read-only statement through -> [`plan`] makes it a plan over one cut
-//! -> [`answer`] runs it and sends the rows, encoded by [`encode`] in the [`format`] that the client wants. What goes wrong on
+//! -> [`answer`] runs it and sends the rows, encoded by [`encode`] in the [`mod@format`] that the client wants. What goes wrong on
 //! the way is told by [`fault`], with line, column and a hint.
 
 use axum::{
