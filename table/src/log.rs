@@ -1,8 +1,8 @@
 //! The Delta log of one table: versions, commits, checkpoints and the tidemarks in them.
 //!
-//! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Beside it stand the fingerprints of its [`Origin`](crate::Origin), and
-//! `tidemark/dropped_before`, the first day that retention left, and `tidemark/rebuilds`, which counts the commits that brought lost
-//! rows back. Of the actions of an app id the newest holds.
+//! A tidemark is a `txn` action: app id `tidemark/<shard>`, version = sequence. Beside it stand the fingerprints of its
+//! [`Origin`](crate::Origin), and `tidemark/dropped_before`, the first day that retention left, and `tidemark/rebuilds`, which counts the
+//! commits that brought lost rows back. Of the actions of an app id the newest holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
