@@ -169,7 +169,17 @@ impl Thresholds {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::{Duration, Instant};
+
+    use chrono::DateTime;
+
+    use super::{
+        super::{
+            recorder::{Outcome, Recorder, Sent},
+            report::Asked,
+        },
+        *,
+    };
 
     #[test]
     fn thresholds_are_read_as_people_write_them() {
@@ -185,6 +195,42 @@ mod tests {
                 (Measure::Quantile(1.0), Comparison::AtMost, Bound::Ms(1000.0)),
             ]
         );
+    }
+
+    /// A hundred requests in a second: 99 of the first step that take 1 ms, one of the second that takes 100 ms; and one that was refused.
+    fn two_steps() -> Report {
+        let start = Instant::now();
+        let recorder = Recorder::new(start, 2);
+        let end = |step, ms, status| {
+            let sent = Sent { step, intended: start, sent: start, is_repeat: false, outcome: Outcome::Answered(status), acknowledged: 1 };
+            recorder.ended(&sent, start + Duration::from_millis(ms));
+        };
+        (0..99).for_each(|_| end(0, 1, 202));
+        end(1, 100, 202);
+        end(1, 2, 503);
+        let asked = Asked {
+            run: String::new(),
+            url: String::new(),
+            rate: String::new(),
+            connections: 1,
+            batch: 1,
+            body: String::new(),
+            ids: String::new(),
+            repeats_percent: 0.0,
+            began: DateTime::UNIX_EPOCH,
+            steps: vec!["easy".to_owned(), "hard".to_owned()],
+            schedule: Vec::new(),
+        };
+        Report::new(asked, 101, recorder.finish(), 1.0, 0.0)
+    }
+
+    #[test]
+    fn each_step_is_judged_and_a_refusal_is_neither_fast_nor_throughput() {
+        let crossed = |text: &str| !text.parse::<Thresholds>().unwrap().crossed(&two_steps()).is_empty();
+        assert!(crossed("p90 > 50ms"), "of the second step, although it is one request of a hundred");
+        assert!(!crossed("p50 < 50ms"), "the refusal has no latency");
+        assert!(crossed("rate < 101") && !crossed("rate < 100"), "the refusal does not count");
+        assert!(crossed("errors > 0"));
     }
 
     #[test]
