@@ -1,11 +1,11 @@
 //! The tails of pipelines in other processes, over their internal ports.
 //!
-//! What was got once is kept: the next request of the same run asks only for the rows above it, and what the pipeline has committed
-//! since is dropped.
+//! What was got once is kept, also when more does not come in time: the next request of the same run asks only for the rows above it,
+//! and what the pipeline has committed since is dropped. A pipeline that is gone, or shows nothing, ends its run.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use schemas::{Sequence, ShardId};
 use service::{keys, settings::Secret};
-use table::{TailUnavailable, TailView, Tails};
+use table::{TailPart, TailUnavailable, TailView, Tails};
 
 /// A pipeline in the same network answers in milliseconds; one that does not is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ pub struct Pipelines {
 
 struct Pipeline {
     url: String,
-    known: Mutex<BTreeMap<ShardId, TailView>>,
+    known: Mutex<BTreeMap<ShardId, TailPart>>,
 }
 
 impl Pipelines {
@@ -53,47 +53,121 @@ impl Tails for Pipelines {
 
     async fn reached(&self, shard: ShardId, at_least: Sequence) {
         for pipeline in &self.pipelines {
-            let run = pipeline.known().get(&shard).map(|view| view.run);
-            if let Some(run) = run {
-                let nothing_but_the_wait = [("shard", u64::from(shard.0)), ("run", run), ("after", u64::MAX), ("at_least", at_least.0)];
+            let known = pipeline.known().clone();
+            if let Some(part) = known.get(&shard) {
+                // What a pipeline reads again is fetched meanwhile.
+                let wait = format!("{shard}:{}", if part.is_behind() { part.head().next() } else { at_least });
+                let nothing_but_the_wait = heads(known.values().map(|part| (part, Sequence(u64::MAX))));
                 // Whatever comes of it, the caller looks at the views next.
-                let _ = pipeline.ask(&self.client, &nothing_but_the_wait).await;
+                let _ = pipeline.ask(&self.client, &[("known", &nothing_but_the_wait), ("at_least", &wait)]).await;
             }
         }
     }
 }
 
+/// What a reader has, as a pipeline is told.
+fn heads<'a>(known: impl Iterator<Item = (&'a TailPart, Sequence)>) -> String {
+    known.map(|(part, head)| format!("{}:{}:{head}", part.shard(), part.run())).collect::<Vec<_>>().join(",")
+}
+
 impl Pipeline {
     /// The views of this pipeline's shards: what is known of them, and what is new.
     async fn views(&self, client: &reqwest::Client) -> Result<Vec<TailView>, TailUnavailable> {
-        let known = std::mem::take(&mut *self.known());
-        let views = if known.is_empty() {
-            self.ask(client, &[]).await?
-        } else {
-            try_join_all(known.values().map(|earlier| self.continued(client, earlier))).await?
+        loop {
+            let known = self.known().clone();
+            let heads = heads(known.values().map(|part| (part, part.head())));
+            let parts = self.ask(client, &[("known", &heads)]).await?;
+            let earlier = |part: &TailPart| known.get(&part.shard());
+            let parts = parts.into_iter().map(|part| match earlier(&part) {
+                Some(earlier) => part.continuing(earlier),
+                None => part,
+            });
+            let known: BTreeMap<ShardId, TailPart> = parts.map(|part| (part.shard(), part)).collect();
+            *self.known() = known.clone();
+            if let Some(views) = known.values().map(|part| part.whole().cloned()).collect() {
+                return Ok(views);
+            }
+            if known.values().any(TailPart::is_behind) {
+                return Err(self.unavailable("it reads again what it had shown"));
+            }
+        }
+    }
+
+    async fn ask(&self, client: &reqwest::Client, parameters: &[(&str, &str)]) -> Result<Vec<TailPart>, TailUnavailable> {
+        let answer = async {
+            let request = client.get(format!("{}/tail", self.url)).query(parameters);
+            request.send().await?.error_for_status()?.bytes().await
         };
-        *self.known() = views.iter().map(|view| (view.shard, view.clone())).collect();
-        Ok(views)
+        let bytes = answer.await.map_err(|error| {
+            if !error.is_timeout() {
+                self.known().clear();
+            }
+            self.unavailable(error)
+        })?;
+        TailPart::decode_all(&bytes).map_err(|error| self.unavailable(error))
     }
 
-    async fn continued(&self, client: &reqwest::Client, earlier: &TailView) -> Result<TailView, TailUnavailable> {
-        let parameters = [("shard", u64::from(earlier.shard.0)), ("run", earlier.run), ("after", earlier.head.0)];
-        let view = self.ask(client, &parameters).await?.pop();
-        Ok(view.ok_or_else(|| self.unavailable("it answers nothing"))?.continuing(earlier))
-    }
-
-    async fn ask(&self, client: &reqwest::Client, parameters: &[(&str, u64)]) -> Result<Vec<TailView>, TailUnavailable> {
-        let request = client.get(format!("{}/tail", self.url)).query(parameters);
-        let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(|error| self.unavailable(error))?;
-        let bytes = answer.bytes().await.map_err(|error| self.unavailable(error))?;
-        TailView::decode_all(&bytes).map_err(|error| self.unavailable(error))
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShardId, TailView>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<ShardId, TailPart>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unavailable(&self, reason: impl std::fmt::Display) -> TailUnavailable {
         TailUnavailable { reason: format!("`{}`: {reason}", self.url) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{Router, extract::RawQuery, routing::get};
+    use testkit::pause;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A reader of a server that says one answer after the other, and what it was asked.
+    #[expect(clippy::disallowed_methods, reason = "a server that ends with the runtime of its test")]
+    async fn reader_of(answers: Vec<Option<TailPart>>) -> (Pipelines, Arc<Mutex<Vec<String>>>) {
+        let (asked, answers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(answers.into_iter())));
+        let log = Arc::clone(&asked);
+        let tail = move |RawQuery(query): RawQuery| {
+            log.lock().unwrap().push(query.unwrap_or_default());
+            let next = answers.lock().unwrap().next().unwrap();
+            async move {
+                match next {
+                    Some(part) => part.encode().unwrap(),
+                    None => {
+                        pause(PATIENCE * 2).await;
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, Router::new().route("/tail", get(tail))).into_future());
+        (Pipelines::new(&[url], &Secret::default()).unwrap().unwrap(), asked)
+    }
+
+    fn part(run: u64, head: u64, shown_from: u64) -> TailPart {
+        TailPart::new(TailView { head: Sequence(head), ..TailView::empty(ShardId(0), run, Sequence::ZERO) }, Sequence(shown_from))
+    }
+
+    #[tokio::test]
+    async fn what_was_received_stays_when_the_next_part_does_not_come_in_time() {
+        let (pipelines, asked) = reader_of(vec![Some(part(7, 5, 9)), None, Some(part(7, 9, 9))]).await;
+        assert!(pipelines.views().await.is_err(), "it is behind");
+        assert!(pipelines.views().await.is_err(), "it does not answer in time");
+        assert_eq!(pipelines.views().await.unwrap()[0].head, Sequence(9));
+        assert_eq!(*asked.lock().unwrap(), ["known=", "known=0%3A7%3A5", "known=0%3A7%3A5"]);
+    }
+
+    #[tokio::test]
+    async fn a_tail_that_is_behind_is_not_shown_and_not_waited_for() {
+        let (pipelines, asked) = reader_of(vec![Some(part(7, 5, 9)), Some(part(7, 8, 9)), Some(part(8, 9, 9))]).await;
+        assert!(pipelines.views().await.is_err() && pipelines.views().await.is_err());
+        assert_eq!(asked.lock().unwrap().len(), 2, "one part for each look");
+        assert_eq!(pipelines.views().await.unwrap()[0].run, 8, "another run begins anew");
     }
 }

@@ -51,4 +51,4 @@ pub use snapshot::Snapshot;
 pub use store::Store;
 pub use summary::{Cell, Level, Place, Span, Users, UsersUnion};
 pub use table::Table;
-pub use tail::{DecodeError, TailUnavailable, TailView, Tails, rows_above};
+pub use tail::{DecodeError, TailPart, TailUnavailable, TailView, Tails, rows_above, size_bytes};

@@ -73,13 +73,15 @@ pub struct Index {
     minutes: HashMap<Minute, Known>,
     budget_bytes: usize,
     uses: u64,
+    /// The part of the set from which the keys of forgotten minutes are taken next, while there are any.
+    sweeps_next: Option<usize>,
 }
 
 impl Index {
     /// Knows nothing yet, and forgets when it takes more than the budget.
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
-        Self { keys: KeySet::default(), minutes: HashMap::new(), budget_bytes, uses: 0 }
+        Self { keys: KeySet::default(), minutes: HashMap::new(), budget_bytes, uses: 0, sweeps_next: None }
     }
 
     /// The minutes that must be learnt before these events can be judged.
@@ -125,18 +127,17 @@ impl Index {
     }
 
     /// Above the budget: forgets the minutes that were not used for longest, down to four fifths of it, as far as the table can
-    /// tell them again.
+    /// tell them again. Their keys leave memory a part of the set at each call: all at once would hold up the events for a second.
     pub(super) fn shrink(&mut self, tidemark: Sequence) {
-        if self.size_bytes() <= self.budget_bytes {
-            return;
-        }
-        let forgotten = self.least_used(tidemark, self.size_bytes() - self.budget_bytes / 5 * 4);
-        for minute in &forgotten {
-            self.minutes.remove(minute);
-        }
-        if !forgotten.is_empty() {
-            let kept: HashSet<Tag> = self.minutes.keys().map(|minute| minute.tag()).collect();
-            self.keys.retain(|tag| kept.contains(&tag));
+        if let Some(part) = self.sweeps_next.take() {
+            let known: HashSet<Tag> = self.minutes.keys().map(|minute| minute.tag()).collect();
+            self.sweeps_next = self.keys.sweep(part, |tag| known.contains(&tag));
+        } else if self.size_bytes() > self.budget_bytes {
+            let forgotten = self.least_used(tidemark, self.size_bytes() - self.budget_bytes / 5 * 4);
+            for minute in &forgotten {
+                self.minutes.remove(minute);
+            }
+            self.sweeps_next = (!forgotten.is_empty()).then_some(0);
         }
     }
 

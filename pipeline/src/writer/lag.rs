@@ -75,14 +75,7 @@ mod tests {
     }
 
     fn look(lag: &mut Lag, (head, last): (u64, u64), now: i64) -> (u64, u64) {
-        let view = TailView {
-            shard: ShardId(0),
-            run: 1,
-            tidemark: Sequence(2),
-            head: Sequence(head),
-            events: Vec::new(),
-            quarantined: Vec::new(),
-        };
+        let view = TailView { head: Sequence(head), ..TailView::empty(ShardId(0), 1, Sequence(2)) };
         let bounds = Bounds { first: Sequence(1), last: Sequence(last), identity: String::new(), bytes: 7, max_bytes: 100 };
         lag.look(&view, &bounds, at(now));
         (lag.messages, lag.behind.as_secs())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use schemas::Sequence;
 use service::telemetry::traces::TraceContext;
-use table::Fingerprint;
+use table::{Fingerprint, size_bytes};
 
 use super::{batch::Batch, gap::Gap, runs::Runs, span::Publishes};
 
@@ -155,11 +155,6 @@ impl OpenBatch {
         let Self { after, last, events, quarantined, publishes, .. } = taken;
         Some(Batch { after, last, events, quarantined, last_message, publishes })
     }
-}
-
-/// What the rows take, whatever larger buffers they may be a part of.
-fn size_bytes(rows: &RecordBatch) -> usize {
-    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Batches of rows in the order of the journal, few however many messages they came in.
 //!
 //! A message may hold one event, and a thousand batches of one row are slow to copy, sort and scan. So eight runs of about the same
-//! size become one: there are at most seven of each size, and a row is copied once for each size that its run has had.
+//! size become one: there are at most seven of each size, and a row is copied once for each size that its run has had. Large runs are
+//! left as they are, so that no merge holds up for long what else its thread has to do.
 
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
 
 /// So many runs become one.
 const FAN_IN: usize = 8;
-/// A run of this many rows is left as it is: merging it again would gain nothing.
-const LARGE: usize = 32 * 1024;
+/// A run of this many rows is left as it is: merging it again would gain little.
+const LARGE: usize = 4 * 1024;
 
 /// Rows in the order in which they were pushed.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +32,10 @@ impl Runs {
 
     /// The first of the last runs that are no larger than the newest, if they are enough to become one.
     fn mergeable(&self) -> Option<usize> {
-        let size = |run: &RecordBatch| if run.num_rows() < LARGE { run.num_rows().max(1).ilog(FAN_IN) } else { u32::MAX };
-        let newest = self.0.last().map(size).filter(|newest| *newest < u32::MAX)?;
-        let others = self.0.iter().rev().take_while(|run| size(run) <= newest).count();
-        (others >= FAN_IN).then(|| self.0.len() - others)
+        let size = |run: &RecordBatch| run.num_rows().max(1).ilog(FAN_IN);
+        let (newest, earlier) = self.0.split_last()?;
+        let small = earlier.iter().rev().take_while(|run| run.num_rows() < LARGE && size(run) <= size(newest)).count();
+        (small + 1 >= FAN_IN).then(|| earlier.len() - small)
     }
 
     /// The runs, oldest rows first.
@@ -55,9 +56,9 @@ mod tests {
 
     use super::*;
 
-    /// Seven of each of the five sizes below `LARGE`, and the large ones.
+    /// Seven of each of the four sizes below `LARGE`, and the large ones, each with up to six small ones before it.
     fn most_runs(rows: usize) -> usize {
-        (FAN_IN - 1) * (rows.clamp(1, LARGE - 1).ilog(FAN_IN) as usize + 1) + rows / LARGE
+        (FAN_IN - 1) * (rows.clamp(1, LARGE - 1).ilog(FAN_IN) as usize + 1) + (FAN_IN - 1) * (rows / LARGE)
     }
 
     proptest! {

@@ -21,6 +21,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use journal::{Deliveries, Delivery, Journal, Remedy};
 use schemas::{Sequence, ShardId};
 use service::{clock::Clock, health::Check, tasks::Stop, telemetry::traces::TraceContext};
+use table::TailPart;
 use uuid::Uuid;
 
 use super::{
@@ -313,10 +314,7 @@ impl Run<'_> {
 
     /// Shows the queries what is not in the table yet.
     fn show(&self) {
-        let view = self.state.view();
-        if view.head >= self.caught_up_at {
-            self.writer.sign.send_replace(Some(view));
-        }
+        self.writer.sign.send_replace(Some(TailPart::new(self.state.view(), self.caught_up_at)));
         metrics::gauge!("tidemark_pipeline_dedup_bytes", "shard" => self.writer.shard.to_string()).set(self.state.dedup_bytes() as f64);
     }
 }

@@ -8,7 +8,7 @@ use journal::{Journal, Memory, Message};
 use schemas::{Sequence, ShardId};
 use serde_json::{Value, json};
 use service::clock::Clock;
-use table::{TailView, Tails};
+use table::{TailPart, Tails};
 
 use crate::app::App;
 
@@ -248,16 +248,21 @@ async fn a_tail_with_rows_of_both_tables_goes_over_http_as_it_is() {
     tasks.spawn("http", service::http::serve(listener, writer.tails.router(), stop, limits));
     let ask = async |question: String| {
         let answer = app.client.get(format!("{url}/tail{question}")).send().await.unwrap();
-        TailView::decode_all(&answer.bytes().await.unwrap()).unwrap()
+        let parts = TailPart::decode_all(&answer.bytes().await.unwrap()).unwrap();
+        parts.iter().map(|part| part.whole().expect("it is small").clone()).collect::<Vec<_>>()
     };
     let told = ask(String::new()).await;
     assert_eq!((told.len(), told[0].head, told[0].tidemark, told[0].run), (1, Sequence(2), Sequence::ZERO, shown[0].run));
     assert_eq!((&told[0].events, &told[0].quarantined), (&shown[0].events, &shown[0].quarantined));
     assert_eq!(told[0].events.iter().map(|rows| rows.num_rows()).sum::<usize>(), 10);
 
-    let rest = ask(format!("?shard=0&run={}&after=1", shown[0].run)).await;
+    let rest = ask(format!("?known=0:{}:1", shown[0].run)).await;
     assert_eq!((rest[0].events.len(), &rest[0].quarantined), (0, &shown[0].quarantined), "only what is above");
-    let other_run = ask("?shard=0&run=1&after=1".to_owned()).await;
+    let other_run = ask("?known=0:1:1".to_owned()).await;
     assert_eq!(other_run[0].events, shown[0].events, "everything, for a reader of another run");
+    for wrong in ["known=0:1", "known=zero:1:1", "at_least=0"] {
+        let answer = app.client.get(format!("{url}/tail?{wrong}")).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().contains("invalid_parameter")), (400, true), "{wrong}");
+    }
     writer.stop().await;
 }

@@ -86,3 +86,41 @@ async fn the_tail_and_the_metrics_of_a_pipeline_that_others_can_reach_need_an_ad
     let _query = start("query", &folder, &with(&[&asks[..], &[format!("query.pipeline_key={ROOT}")]].concat()));
     until("an answer with the tail", SOON, async || (counted(&public).await == Some((1, true))).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_tail_of_several_parts_is_whole_in_a_query_of_another_process() {
+    const MESSAGES: u64 = 60;
+    const EVENTS: u64 = 400;
+    let (nats, folder) = (NatsServer::start().await, TempDir::new().unwrap());
+    let (tail_port, query_port) = (free_port(), free_port());
+    let common = [format!("nats.url={}", nats.url()), format!("table.url={}", folder.path().join("lake").display())];
+    let with = |more: &[String]| [&common[..], more].concat();
+    let pipeline =
+        ["pipeline.max_age=1h".to_owned(), "pipeline.max_idle=1h".to_owned(), format!("pipeline.admin_listen=127.0.0.1:{tail_port}")];
+    let running = start("pipeline", &folder, &with(&pipeline));
+    let internal = format!("http://127.0.0.1:{tail_port}");
+    until("the pipeline to be ready", SOON, async || get(&format!("{internal}/readyz"), "").await.filter(|answer| answer.status() == 200))
+        .await;
+    let stream = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    for message in 0..MESSAGES {
+        let (first, last) = (message * EVENTS, (message + 1) * EVENTS);
+        let event = |number| format!(r#"{{"event_name":"{}","user_id":"u{number}","timestamp":1795000000}}"#, "long".repeat(250));
+        let events = (first..last).map(event).collect::<Vec<_>>().join(",");
+        stream.publish("tidemark.0", format!("[{events}]").into()).await.unwrap().await.unwrap();
+    }
+
+    let asks = [
+        format!("query.listen=127.0.0.1:{query_port}"),
+        format!("query.admin_listen=127.0.0.1:{}", free_port()),
+        format!("query.pipelines={internal}"),
+    ];
+    let public = format!("http://127.0.0.1:{query_port}");
+    let _query = start("query", &folder, &with(&asks));
+    let everything = Some((MESSAGES * EVENTS, true));
+    until("an answer with 24 MB of tail", SOON, async || (counted(&public).await == everything).then_some(())).await;
+
+    drop(running);
+    until("an answer without the tail", SOON, async || (counted(&public).await == Some((0, false))).then_some(())).await;
+    let _again = start("pipeline", &folder, &with(&pipeline));
+    until("an answer with the tail of another run", SOON, async || (counted(&public).await == everything).then_some(())).await;
+}

@@ -56,11 +56,10 @@ impl KeySet {
         self.part(key).insert(wanted, |slot| slot == wanted)
     }
 
-    /// Forgets every identity whose tag is not kept.
-    pub(in crate::writer) fn retain(&mut self, is_kept: impl Fn(Tag) -> bool) {
-        for part in &mut self.parts {
-            part.retain(|slot| is_kept(Tag(u64::try_from(slot & TAG).expect("a tag has 34 bits"))));
-        }
+    /// Forgets every identity of a part whose tag is not kept. The part after it, unless it was the last.
+    pub(in crate::writer) fn sweep(&mut self, part: usize, is_kept: impl Fn(Tag) -> bool) -> Option<usize> {
+        self.parts[part].retain(|slot| is_kept(Tag(u64::try_from(slot & TAG).expect("a tag has 34 bits"))));
+        Some(part + 1).filter(|next| *next < PARTS)
     }
 
     pub(in crate::writer) fn size_bytes(&self) -> usize {
@@ -133,6 +132,13 @@ mod tests {
 
     use super::*;
 
+    fn retain(keys: &mut KeySet, is_kept: impl Fn(Tag) -> bool) {
+        let mut next = Some(0);
+        while let Some(part) = next {
+            next = keys.sweep(part, &is_kept);
+        }
+    }
+
     /// Well spread keys, as hashes are.
     fn key(number: u64) -> u128 {
         let mut bytes = [0; 16];
@@ -160,9 +166,9 @@ mod tests {
         for key in keys() {
             assert!(ours.learn(key, Tag::new(1)) && ours.learn(key, Tag::new(2)) && !ours.learn(key, Tag::new(1)));
         }
-        ours.retain(|tag| tag == Tag::new(2));
+        retain(&mut ours, |tag| tag == Tag::new(2));
         assert!(keys().into_iter().all(|key| !ours.admit(key, Tag::new(1))));
-        ours.retain(|_| false);
+        retain(&mut ours, |_| false);
         assert!(keys().into_iter().all(|key| ours.admit(key, Tag::new(1))));
     }
 
@@ -174,7 +180,7 @@ mod tests {
             ours.admit(key(number), tag);
             model.insert(number, tag);
         }
-        ours.retain(|tag| tag != Tag::new(4));
+        retain(&mut ours, |tag| tag != Tag::new(4));
         for (number, tag) in model {
             assert_eq!(ours.admit(key(number), tag), tag == Tag::new(4));
         }

@@ -24,6 +24,14 @@ fn admit(index: &mut Index, sequence: u64, of: &[(u8, i64, bool)]) -> Vec<bool> 
     index.admit(&events, Sequence(sequence))
 }
 
+/// Forgets what there is to forget, and all keys of it.
+fn shrink(index: &mut Index, tidemark: u64) {
+    index.shrink(Sequence(tidemark));
+    while index.sweeps_next.is_some() {
+        index.shrink(Sequence(tidemark));
+    }
+}
+
 #[test]
 fn an_event_asks_for_its_minute_and_one_whose_time_may_differ_for_those_before_too() {
     let index = Index::new(1 << 20);
@@ -52,13 +60,34 @@ fn committed_minutes_leave_least_recently_used_first_and_others_never() {
     for sequence in 1..=4 {
         admit(&mut index, sequence, &[(u8::try_from(sequence).unwrap(), i64::try_from(sequence).unwrap(), false)]);
     }
-    index.shrink(Sequence(2));
+    shrink(&mut index, 2);
     assert_eq!(minutes(&index), [3, 4], "1 and 2 are committed");
-    index.shrink(Sequence(4));
+    shrink(&mut index, 4);
     assert_eq!(minutes(&index), [4], "the one in use stays");
     let keys = index.size_bytes();
     index.budget_bytes = keys - 1;
     admit(&mut index, 5, &[(5, 5, false)]);
-    index.shrink(Sequence(5));
+    shrink(&mut index, 5);
     assert_eq!(minutes(&index), [5]);
+}
+
+#[test]
+fn a_minute_that_is_learnt_again_while_it_leaves_memory_is_known_whole() {
+    let (first, second) = (Minute(1), Minute(2));
+    let key = |number: u128| number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    let learn_first = |index: &mut Index| {
+        index.expect(&BTreeSet::from([first]));
+        (0..10_000).for_each(|number| index.learn(first, key(number)));
+    };
+    let mut index = Index::new(1 << 10);
+    learn_first(&mut index);
+    let all_bytes = index.size_bytes();
+    admit(&mut index, 1, &[(1, second.0, false)]);
+    index.shrink(Sequence(1));
+    assert_eq!(index.missing(&events(&[(1, first.0, false)])), BTreeSet::from([first]), "it is forgotten");
+    (0..100).for_each(|_| index.shrink(Sequence(1)));
+    assert!(index.size_bytes() < all_bytes, "its keys leave part by part");
+    learn_first(&mut index);
+    (0..200).for_each(|_| index.shrink(Sequence(0)));
+    assert!((0..10_000).all(|number| !index.keys.admit(key(number), second.tag())), "each is there");
 }

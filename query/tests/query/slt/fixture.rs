@@ -162,12 +162,10 @@ fn quarantine(rows: &[Quarantined]) -> (i32, RecordBatch) {
 /// The role over the fixture.
 pub(super) async fn app() -> TestApp {
     let tail = TailView {
-        shard: ShardId(0),
-        run: 1,
-        tidemark: Sequence(SECOND),
         head: Sequence(HEAD),
         events: batches(&tail()).into_values().collect(),
         quarantined: vec![quarantine(&IN_TAIL).1],
+        ..TailView::empty(ShardId(0), 1, Sequence(SECOND))
     };
     let app = TestApp::with_tail(config(), tail).await;
     commit(&app.quarantine, [quarantine(&COMMITTED)], FIRST).await;
