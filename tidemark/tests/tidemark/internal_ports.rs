@@ -104,7 +104,8 @@ async fn a_tail_of_several_parts_is_whole_in_a_query_of_another_process() {
     let stream = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
     for message in 0..MESSAGES {
         let (first, last) = (message * EVENTS, (message + 1) * EVENTS);
-        let event = |number| format!(r#"{{"event_name":"{}","user_id":"u{number}","timestamp":1795000000}}"#, "long".repeat(250));
+        let text = "long".repeat(250);
+        let event = |number| format!(r#"{{"event_name":"a","user_id":"u{number}","timestamp":1795000000,"metadata":{{"text":"{text}"}}}}"#);
         let events = (first..last).map(event).collect::<Vec<_>>().join(",");
         stream.publish("tidemark.0", format!("[{events}]").into()).await.unwrap().await.unwrap();
     }
