@@ -14,6 +14,7 @@ use futures::future::try_join_all;
 use schemas::{Sequence, ShardId};
 use service::{keys, settings::Secret};
 use table::{TailPart, TailUnavailable, TailView, Tails};
+use tokio::time::timeout;
 
 /// A pipeline in the same network answers in milliseconds; one that does not is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,8 +48,12 @@ impl Pipelines {
 #[async_trait]
 impl Tails for Pipelines {
     async fn views(&self) -> Result<Vec<TailView>, TailUnavailable> {
-        let views = try_join_all(self.pipelines.iter().map(|pipeline| pipeline.views(&self.client))).await?;
-        Ok(views.into_iter().flatten().collect())
+        let views = self.pipelines.iter().map(|pipeline| async {
+            // All parts together: what has come by then is kept.
+            let views = timeout(PATIENCE, pipeline.views(&self.client)).await;
+            views.unwrap_or_else(|_elapsed| Err(pipeline.unavailable("more of its tail is to come")))
+        });
+        Ok(try_join_all(views).await?.into_iter().flatten().collect())
     }
 
     async fn reached(&self, shard: ShardId, at_least: Sequence) {
