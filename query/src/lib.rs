@@ -35,6 +35,7 @@ mod engine;
 mod error;
 mod event_id;
 mod footers;
+mod gathered;
 mod measures;
 mod metrics;
 mod openapi;

@@ -1,9 +1,13 @@
-//! What operators of DataFusion do not do by themselves: end when the query is cancelled, and tell the memory pool what they keep.
+//! What operators of DataFusion do not do by themselves: end when the query is cancelled, tell the memory pool what they keep, and keep it
+//! in few pieces.
 //!
 //! Aborting a task works only where the task waits, and a join can compute for minutes between two waits. A window keeps all rows that
 //! it was given, twice while it puts them together, and takes no memory from the pool for them. The partial states of `array_agg` or
 //! `median` leave their operator to wait in the next one until there are 8,192 of them, whatever they weigh. And a row that a join
 //! repeats is copied each time.
+//!
+//! A sort that has to spill starts a task with a channel for each batch that it was given, some KiB that it does not count, and
+//! `array_agg` keeps each by itself; a cross join or a recursion makes batches of a row or two. So these two get theirs [`gathered`].
 //!
 //! So the plan of a query gets a [`Watched`] above and below the operators that do so. What remains is the work on one batch.
 
@@ -31,6 +35,7 @@ use datafusion::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, PlanProperties, ReplaceChildrenOptions,
         aggregates::{AggregateExec, AggregateMode},
         filter_pushdown::{FilterDescription, FilterPushdownPhase},
+        sorts::sort::SortExec,
         stream::RecordBatchStreamAdapter,
         unnest::UnnestExec,
         windows::{BoundedWindowAggExec, WindowAggExec, WindowUDFExpr},
@@ -38,7 +43,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-use crate::{cancel::Cancel, widths};
+use crate::{cancel::Cancel, gathered::gathered, widths};
 
 /// The widest row that may be repeated: a batch of 8,192 of them takes half a gigabyte.
 const MOST_BYTES_OF_ROW: u128 = 64 << 10;
@@ -50,14 +55,12 @@ pub(crate) struct WatchOperators;
 impl PhysicalOptimizerRule for WatchOperators {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let watched = plan.transform_up(|node| {
-            if has_wide_states(&node) {
-                return Ok(Transformed::yes(Watched::around(node, Duty { times_kept: 1, ..Duty::default() })));
-            }
             let inputs = node.children().into_iter().map(|input| Some(Watched::around(Arc::clone(input), below(&node, input)?)));
             match inputs.collect::<Option<Vec<_>>>() {
                 Some(inputs) if !inputs.is_empty() => {
                     let node = node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?;
-                    Ok(Transformed::yes(Watched::around(node, Duty::default())))
+                    let times_kept = usize::from(has_wide_states(&node));
+                    Ok(Transformed::yes(Watched::around(node, Duty { times_kept, ..Duty::default() })))
                 }
                 _ => Ok(Transformed::no(node)),
             }
@@ -82,6 +85,10 @@ fn below(node: &Arc<dyn ExecutionPlan>, input: &Arc<dyn ExecutionPlan>) -> Optio
     if let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() {
         return Some(of_window(window.window_expr(), Some(&window.input_order_mode)));
     }
+    let is_sort = node.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_none());
+    if is_sort || has_wide_states(node) {
+        return Some(Duty { is_gathered: true, ..Duty::default() });
+    }
     let columns = 0..input.schema().fields().len();
     if let Some(unnest) = node.downcast_ref::<UnnestExec>() {
         let is_list = |column: &usize| unnest.list_column_indices().iter().any(|list| list.index_in_input_schema == *column);
@@ -100,7 +107,7 @@ fn of_window(functions: &[Arc<dyn WindowExpr>], streams_in: Option<&InputOrderMo
         Some(InputOrderMode::Sorted) => functions.first().map(|function| function.partition_by().to_vec()).unwrap_or_default(),
         _ => Vec::new(),
     };
-    Duty { times_kept, partitions, repeated }
+    Duty { times_kept, partitions, repeated, ..Duty::default() }
 }
 
 fn numbers_rows(function: &Arc<dyn WindowExpr>) -> bool {
@@ -128,6 +135,8 @@ struct Duty {
     partitions: Vec<Arc<dyn PhysicalExpr>>,
     /// The columns that the next operator may copy as often as it likes.
     repeated: Vec<usize>,
+    /// The next operator does not count what each batch costs it beside its rows.
+    is_gathered: bool,
 }
 
 /// Passes batches on until the query is cancelled. The signal is in the session of the query, so the plan itself stays plain data.
@@ -181,6 +190,7 @@ impl ExecutionPlan for Watched {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let cancel = context.session_config().get_extension::<Cancel>().unwrap_or_default();
         let memory = MemoryConsumer::new(format!("Watched[{partition}]")).register(context.memory_pool());
+        let batch_size = context.session_config().batch_size();
         let mut watch = Watch { duty: self.duty.clone(), memory, partition: None };
         let batches = self.input.execute(partition, context)?;
         let schema = batches.schema();
@@ -190,7 +200,13 @@ impl ExecutionPlan for Watched {
             }
             batch.and_then(|batch| watch.passed(batch))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, watched)))
+        Ok(match self.duty.is_gathered {
+            true => {
+                let gathered = gathered(watched, Arc::clone(&schema), batch_size);
+                Box::pin(RecordBatchStreamAdapter::new(schema, gathered))
+            }
+            false => Box::pin(RecordBatchStreamAdapter::new(schema, watched)),
+        })
     }
 
     fn gather_filters_for_pushdown(

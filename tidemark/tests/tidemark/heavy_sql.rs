@@ -20,10 +20,11 @@ const BETWEEN: Duration = Duration::from_millis(50);
 const EVENTS_FOR_A_STATEMENT: usize = 50;
 
 /// Each asks for more than there is: of time, of memory, or of both.
-const HEAVY: [&str; 13] = [
+const HEAVY: [&str; 14] = [
     "SELECT count(*) FROM events a, events b, events c WHERE a._index + b._index + c._index = -1",
     "SELECT a.metadata, b.metadata, count(*) FROM events a, events b GROUP BY 1, 2",
     "SELECT a.path || b.path || a._sequence AS text FROM events a, events b ORDER BY text DESC",
+    "SELECT x FROM (SELECT a._sequence || b.n AS x FROM events a, (VALUES ('1'), ('2')) b(n), generate_series(1, 1000)) ORDER BY x DESC",
     "SELECT count(*) FROM generate_series(1, 10000000000) a WHERE a.value % 7 = 8",
     "SELECT length(repeat(path, 100000000)) FROM events",
     "SELECT unnest(generate_series(1, 10000000000)) FROM events",
