@@ -154,7 +154,7 @@ impl Watched {
 
 impl DisplayAs for Watched {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watched")
+        f.write_str(if self.duty.is_gathered { "Watched: small batches put together" } else { "Watched" })
     }
 }
 

@@ -92,6 +92,9 @@ pub(crate) struct LoadOptions {
     /// So many different realistic events are prepared, at about 400 bytes of memory; then they come again, with other times and ids.
     #[arg(long, value_name = "NUMBER", default_value_t = 25_600, value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
     variety: u64,
+    /// Events happen while they are sent, at most so long before, such as 5m; without it, in the 24 hours before the run.
+    #[arg(long, value_name = "INTERVAL")]
+    span: Option<Interval>,
     /// How long a request waits for a free connection before it is dropped, and then for its answer.
     #[arg(long, default_value = "10s")]
     timeout: Interval,
@@ -162,7 +165,9 @@ impl Load {
             connections: options.connections,
             seed: options.seed,
             variety: options.variety,
+            span: options.span.as_ref().map(|span| span.0),
         };
+        plan.check()?;
         let url = client::server(options.url.clone(), settings)?;
         let target = Target::find(&url, plan.path(), &client::key_headers(settings)?).await?;
         target.reach().await?;

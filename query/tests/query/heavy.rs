@@ -30,6 +30,12 @@ const KEEPS_LITTLE: [(&str, u64); 2] = [
     ),
 ];
 
+/// Each has an operator that takes some KiB for a batch of one row, and says nothing about them.
+const MAKES_SMALL_BATCHES: [&str; 2] = [
+    "SELECT path || n AS x FROM events, (VALUES ('1'), ('2')) v(n) ORDER BY x",
+    "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 20000) SELECT array_agg(x) AS all FROM n",
+];
+
 /// Streams that are not read, as many as can be had, and why there are no more.
 async fn streams_without_a_reader(app: &TestApp) -> (Vec<Response>, String) {
     let mut streams = Vec::new();
@@ -91,4 +97,17 @@ async fn twenty_thousand_ors_are_too_long_or_too_deep_and_never_end_the_process(
     let sevens = rows.iter().filter(|row| row.index == 7).count();
     assert_eq!(app.sql(&list).await, [serde_json::json!({"n": sevens})], "what the hint says works");
     app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_batches_are_put_together_before_an_operator_to_which_each_is_dear() {
+    let (app, _) = TestApp::seeded().await;
+    for statement in MAKES_SMALL_BATCHES {
+        let plan = serde_json::Value::from(app.sql(&format!("EXPLAIN {statement}")).await).to_string();
+        let lines: Vec<&str> = plan.split("\\n").map(str::trim).collect();
+        let is_dear =
+            |line: &&str| line.starts_with("SortExec") || line.starts_with("AggregateExec: mode=Partial") || line.contains("mode=Single");
+        let at = lines.iter().position(|line| is_dear(&line)).unwrap_or_else(|| panic!("{plan}"));
+        assert_eq!(lines[at + 1], "Watched: small batches put together", "{plan}");
+    }
 }

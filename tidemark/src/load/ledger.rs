@@ -6,7 +6,7 @@ use rand::{Rng, rngs::SmallRng};
 use schemas::Position;
 
 /// A repeat is one of so many last requests of its connection.
-const REPEATED_AMONG: u64 = 1024;
+pub(super) const REPEATED_AMONG: u64 = 1024;
 
 /// What the server did with the events of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,17 +2,23 @@
 //!
 //! Request `n` of a connection always has the same bytes, so a repeat is the same number again.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::{Map, Value, json};
 use uuid::Builder;
 
-use super::connection::Target;
+use service::clock::Clock;
+
+use super::{connection::Target, ledger::REPEATED_AMONG};
 use crate::demo::generator::Generator;
 
 /// Microseconds since 1970 have so many digits until the year 2286.
 const TIME_DIGITS: usize = 16;
+/// Of the generator.
+const DAY: Duration = Duration::from_hours(24);
 const NUMBER_DIGITS: usize = 12;
 const UUID_LENGTH: usize = 36;
 
@@ -21,7 +27,7 @@ const UUID_LENGTH: usize = 36;
 pub(super) enum Body {
     /// One event, about 200 bytes; only its id and its time differ.
     Constant,
-    /// Events like those of `tidemark demo`, about 300 bytes, of the last 24 hours.
+    /// Events like those of `tidemark demo`, about 300 bytes, of the 24 hours before the run, or as `--span` says.
     Realistic,
 }
 
@@ -54,6 +60,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     /// How many different realistic events all connections have together, at least one request each.
     pub(super) variety: u64,
+    /// How long before they are sent events happen at most; without it, in the 24 hours before the run.
+    pub(super) span: Option<Duration>,
 }
 
 /// The requests of one connection.
@@ -62,6 +70,32 @@ pub(super) struct Messages {
     plan: Plan,
     connection: u64,
     prepared: Vec<Prepared>,
+    live: Option<Live>,
+}
+
+/// The times of events that happen while they are sent. A repeat has those of the first time.
+#[derive(Debug)]
+struct Live {
+    clock: Clock,
+    /// What a day becomes.
+    scale: f64,
+    /// Of each request that may be sent again, its number and when it was sent, in microseconds since 1970.
+    sent_us: Vec<(u64, u64)>,
+}
+
+impl Live {
+    fn over(span: Duration) -> Self {
+        let none = (u64::MAX, 0);
+        Self { clock: Clock::system(), scale: span.as_secs_f64() / DAY.as_secs_f64(), sent_us: vec![none; REPEATED_AMONG as usize] }
+    }
+
+    fn sent_us(&mut self, number: u64) -> u64 {
+        let sent = &mut self.sent_us[(number % REPEATED_AMONG) as usize];
+        if sent.0 != number {
+            *sent = (number, self.clock.now().timestamp_micros().unsigned_abs());
+        }
+        sent.1
+    }
 }
 
 /// A request with places for what changes.
@@ -81,6 +115,18 @@ struct Places {
 }
 
 impl Plan {
+    /// # Errors
+    /// A span for events that would not be different by it, or longer than the generator's day.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let Some(span) = self.span else { return Ok(()) };
+        anyhow::ensure!(span <= DAY, "`--span` is at most 24h");
+        anyhow::ensure!(
+            self.body == Body::Realistic && self.ids != Ids::Same,
+            "`--span` is for `--body realistic` and any `--ids` but same: the times of others are what tells them apart, or all the same"
+        );
+        Ok(())
+    }
+
     /// Where requests go when the address has no path.
     pub(super) const fn path(&self) -> &'static str {
         if self.batch == 1 { "/events" } else { "/events/bulk" }
@@ -137,7 +183,7 @@ impl Messages {
             let events = (first..first + plan.batch).map(|number| plan.event(&generator, number));
             Prepared::new(plan, target, events)
         });
-        Self { plan: plan.clone(), connection, prepared: prepared.collect() }
+        Self { plan: plan.clone(), connection, prepared: prepared.collect(), live: plan.span.map(Live::over) }
     }
 
     /// Request `number` of this connection.
@@ -147,13 +193,19 @@ impl Messages {
         let count = self.prepared.len() as u64;
         let Prepared { bytes, events } = &mut self.prepared[(number % count) as usize];
         let first = (number * self.plan.connections + self.connection) * self.plan.batch;
+        let began_us = self.plan.began.timestamp_micros().unsigned_abs();
+        let live = self.live.as_mut().map(|live| (live.sent_us(number), live.scale));
         for (event, Places { time_at, id_at, first_us }) in (first..).zip(&*events) {
             let (event, later) = match (self.plan.ids, self.plan.body) {
                 (Ids::Same, _) => (0, 0),
                 (_, Body::Constant) => (event, event),
                 (_, Body::Realistic) => (event, number / count),
             };
-            write_digits(first_us + later, &mut bytes[*time_at..][..TIME_DIGITS]);
+            let time_us = match live {
+                Some((sent_us, scale)) => sent_us - (began_us.saturating_sub(*first_us) as f64 * scale) as u64,
+                None => first_us + later,
+            };
+            write_digits(time_us, &mut bytes[*time_at..][..TIME_DIGITS]);
             if let Some((at, length)) = id_at.zip(self.plan.id_length()) {
                 self.plan.write_id(event, &mut bytes[at..][..length]);
             }
@@ -211,8 +263,12 @@ mod tests {
     use super::*;
 
     async fn messages(body: Body, ids: Ids, batch: u64, connection: u64) -> Messages {
+        messages_over(None, body, ids, batch, connection).await
+    }
+
+    async fn messages_over(span: Option<Duration>, body: Body, ids: Ids, batch: u64, connection: u64) -> Messages {
         let began = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
-        let plan = Plan { run: "load-7".into(), began, body, ids, batch, connections: 2, seed: 1, variety: 500 };
+        let plan = Plan { run: "load-7".into(), began, body, ids, batch, connections: 2, seed: 1, variety: 500, span };
         let target = Target::find("http://127.0.0.1:80", plan.path(), &HeaderMap::new()).await.unwrap();
         Messages::prepare(&plan, connection, &target)
     }
@@ -271,5 +327,27 @@ mod tests {
             let time = events(messages.request(number))[0]["timestamp"].as_u64().unwrap();
             assert!((1_794_913_600_000_000..=1_795_000_001_000_000).contains(&time), "{time}");
         }
+    }
+    #[tokio::test]
+    async fn with_a_span_times_are_just_before_now_and_a_repeat_has_those_of_the_first_time() {
+        let span = Duration::from_mins(5);
+        let mut messages = messages_over(Some(span), Body::Realistic, Ids::Numbered, 2, 0).await;
+        let now_us = || Clock::system().now().timestamp_micros().unsigned_abs();
+        let (began_us, mut ages) = (now_us(), Vec::new());
+        for number in 0..2 * REPEATED_AMONG {
+            let request = messages.request(number).to_vec();
+            for event in events(&request) {
+                let time = event["timestamp"].as_u64().unwrap();
+                assert!((began_us - 300_000_000..=now_us()).contains(&time), "{time}");
+                ages.push(now_us() - time);
+            }
+            assert_eq!(messages.request(number), request, "a repeat");
+            let oldest = number.saturating_sub(REPEATED_AMONG - 1);
+            let before = messages.request(oldest).to_vec();
+            assert_eq!(messages.request(oldest), before, "the oldest that may be repeated");
+        }
+        ages.sort_unstable();
+        let minutes = |age: u64| age / 60_000_000;
+        assert_eq!((minutes(ages[ages.len() / 100]), minutes(ages[ages.len() / 100 * 99])), (0, 4), "they fill the span");
     }
 }
