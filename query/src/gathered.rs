@@ -1,9 +1,13 @@
 //! Small batches put together, for operators to which a batch is dear whatever its size.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use datafusion::{
-    arrow::{array::RecordBatch, compute::BatchCoalescer, datatypes::SchemaRef},
+    arrow::{
+        array::{ArrayRef, AsArray, RecordBatch},
+        compute::concat_batches,
+        datatypes::{DataType, SchemaRef},
+    },
     common::Result,
 };
 use futures::{Stream, StreamExt, stream};
@@ -12,15 +16,16 @@ use crate::widths;
 
 /// So many bytes are enough for one batch, however few rows they are.
 const ENOUGH_BYTES: u128 = 1 << 20;
+/// What rows that wait may hold in memory besides themselves, as parts of larger arrays.
+const MOST_HELD_BYTES: usize = 16 << 20;
 
-/// The same rows in the same order, in batches of up to `rows`; what is half of that, or of [`ENOUGH_BYTES`], passes as it is.
+/// The same rows in the same order, in batches of up to `rows` and [`ENOUGH_BYTES`]; what has half of either passes as it is.
 pub(crate) fn gathered(
     batches: impl Stream<Item = Result<RecordBatch>>,
     schema: SchemaRef,
     rows: usize,
 ) -> impl Stream<Item = Result<RecordBatch>> {
-    let gather =
-        Gather { waiting: BatchCoalescer::new(schema, rows), waiting_bytes: 0, enough_rows: rows.div_ceil(2), ready: VecDeque::new() };
+    let gather = Gather { schema, most_rows: rows, waiting: Vec::new(), rows: 0, bytes: 0, held_bytes: 0, ready: VecDeque::new() };
     stream::try_unfold((Box::pin(batches), Some(gather)), async |(mut batches, gather)| {
         let Some(mut gather) = gather else { return Ok(None) };
         loop {
@@ -36,50 +41,71 @@ pub(crate) fn gathered(
 }
 
 struct Gather {
-    waiting: BatchCoalescer,
-    waiting_bytes: u128,
-    enough_rows: usize,
+    schema: SchemaRef,
+    most_rows: usize,
+    waiting: Vec<RecordBatch>,
+    /// Of what waits: rows, what they would take by themselves, and what they keep from being freed.
+    rows: usize,
+    bytes: u128,
+    held_bytes: usize,
     ready: VecDeque<RecordBatch>,
 }
 
 impl Gather {
     fn add(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.num_rows() >= self.enough_rows {
-            self.finish()?;
-            self.ready.push_back(batch);
-            return Ok(());
+        let rows = batch.num_rows();
+        if rows >= self.most_rows.div_ceil(2) {
+            return self.pass(batch);
         }
         let bytes: u128 = widths::of_rows(&batch)?.into_iter().sum();
-        if bytes >= ENOUGH_BYTES {
+        if bytes >= ENOUGH_BYTES / 2 {
+            return self.pass(batch);
+        }
+        if self.rows + rows > self.most_rows || self.bytes + bytes > ENOUGH_BYTES || self.held_bytes > MOST_HELD_BYTES {
             self.finish()?;
-            self.ready.push_back(batch);
-            return Ok(());
         }
-        self.waiting.push_batch(batch)?;
-        self.waiting_bytes += bytes;
-        match self.waiting.next_completed_batch() {
-            Some(batch) => {
-                self.ready.push_back(batch);
-                self.waiting_bytes = bytes;
-            }
-            None if self.waiting_bytes >= ENOUGH_BYTES => self.finish()?,
-            None => {}
+        self.rows += rows;
+        self.bytes += bytes;
+        self.held_bytes += batch.get_array_memory_size();
+        if rows > 0 {
+            self.waiting.push(batch);
         }
+        Ok(())
+    }
+
+    /// What waits goes first.
+    fn pass(&mut self, batch: RecordBatch) -> Result<()> {
+        self.finish()?;
+        self.ready.push_back(batch);
         Ok(())
     }
 
     /// What waits is ready as well.
     fn finish(&mut self) -> Result<()> {
-        self.waiting.finish_buffered_batch()?;
-        self.ready.extend(self.waiting.next_completed_batch());
-        self.waiting_bytes = 0;
+        let waiting = mem::take(&mut self.waiting);
+        (self.rows, self.bytes, self.held_bytes) = (0, 0, 0);
+        if waiting.len() > 1 {
+            let columns = concat_batches(&self.schema, &waiting)?.columns().iter().map(dense).collect();
+            self.ready.push_back(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
+        } else {
+            self.ready.extend(waiting);
+        }
         Ok(())
+    }
+}
+
+/// Views with texts of their own: together they would hold all arrays that they came from.
+fn dense(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{ops::Range, sync::Arc};
+    use std::ops::Range;
 
     use datafusion::arrow::array::AsArray;
     use datafusion::arrow::{
@@ -123,7 +149,22 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes() {
         let wide = |number| batch(number..number + 1, 300_000);
-        assert_eq!(sizes((0..10).map(wide).collect()).await, [4, 4, 2]);
+        assert_eq!(sizes((0..10).map(wide).collect()).await, [3, 3, 3, 1]);
+        let half = |number| batch(number..number + 1, 1 << 19);
+        assert_eq!(sizes((0..3).map(half).collect()).await, [1, 1, 1], "what is half of it passes as it is");
+    }
+
+    #[tokio::test]
+    async fn what_waits_holds_little_of_what_it_came_from() {
+        let large = batch(0..8192, 1000);
+        let parts = (0..100).map(|number| large.slice(number, 1)).collect();
+        let held = large.get_array_memory_size();
+        assert!((4 << 20..16 << 20).contains(&held), "{held}");
+        assert_eq!(sizes(parts).await.first(), Some(&(MOST_HELD_BYTES / held + 1)));
+        let schema = large.schema();
+        let few = stream::iter((0..2).map(|number| Ok(large.slice(number, 1))));
+        let gathered: Vec<Result<RecordBatch>> = gathered(few, schema, 8192).collect().await;
+        assert!(gathered[0].as_ref().unwrap().get_array_memory_size() < 64 << 10, "the rows have texts of their own");
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ use datafusion::{
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, PlanProperties, ReplaceChildrenOptions,
-        aggregates::{AggregateExec, AggregateMode},
+        aggregates::{AggregateExec, AggregateInputMode, AggregateMode},
         filter_pushdown::{FilterDescription, FilterPushdownPhase},
         sorts::sort::SortExec,
         stream::RecordBatchStreamAdapter,
@@ -59,7 +59,7 @@ impl PhysicalOptimizerRule for WatchOperators {
             match inputs.collect::<Option<Vec<_>>>() {
                 Some(inputs) if !inputs.is_empty() => {
                     let node = node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?;
-                    let times_kept = usize::from(has_wide_states(&node));
+                    let times_kept = usize::from(has_wide_states(&node, |mode| *mode == AggregateMode::Partial));
                     Ok(Transformed::yes(Watched::around(node, Duty { times_kept, ..Duty::default() })))
                 }
                 _ => Ok(Transformed::no(node)),
@@ -86,7 +86,7 @@ fn below(node: &Arc<dyn ExecutionPlan>, input: &Arc<dyn ExecutionPlan>) -> Optio
         return Some(of_window(window.window_expr(), Some(&window.input_order_mode)));
     }
     let is_sort = node.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_none());
-    if is_sort || has_wide_states(node) {
+    if is_sort || has_wide_states(node, |mode| mode.input_mode() == AggregateInputMode::Raw) {
         return Some(Duty { is_gathered: true, ..Duty::default() });
     }
     let columns = 0..input.schema().fields().len();
@@ -115,13 +115,12 @@ fn numbers_rows(function: &Arc<dyn WindowExpr>) -> bool {
     standard.and_then(|standard| standard.as_any().downcast_ref::<WindowUDFExpr>()).is_some_and(|udf| udf.fun().name() == "row_number")
 }
 
-/// Whether an aggregation passes on states that grow with the rows of their groups.
-fn has_wide_states(node: &Arc<dyn ExecutionPlan>) -> bool {
+/// Whether an aggregation in one of these modes has states that grow with the rows of their groups.
+fn has_wide_states(node: &Arc<dyn ExecutionPlan>, is_meant: impl Fn(&AggregateMode) -> bool) -> bool {
     let grows = |kind: &DataType| kind.is_nested() || *kind == DataType::LargeUtf8;
-    let is_partial = |aggregation: &&AggregateExec| *aggregation.mode() == AggregateMode::Partial;
-    node.downcast_ref::<AggregateExec>().filter(is_partial).is_some_and(|aggregation| {
-        let keys = aggregation.group_expr().expr().len();
-        node.schema().fields().iter().skip(keys).any(|state| grows(state.data_type()))
+    node.downcast_ref::<AggregateExec>().filter(|aggregation| is_meant(aggregation.mode())).is_some_and(|aggregation| {
+        let states = aggregation.aggr_expr().iter().flat_map(|function| function.state_fields());
+        states.flatten().any(|state| grows(state.data_type()))
     })
 }
 

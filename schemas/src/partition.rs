@@ -25,6 +25,12 @@ impl EventDate {
         Timestamp(self.0 as i64 * US_PER_DAY)
     }
 
+    /// The day after.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// Reads `YYYY-MM-DD`; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -173,11 +173,10 @@ def open_loop(options):
         Row(f"open loop, {RAMP_CONNECTIONS} connections, 2,000/s: p99", "<= 5 ms", "ms", slow, bound=at_most(5)),
         Row("then 20,000/s: p95", "<= 10 ms", "ms", [p95 for p95, _ in fast], bound=at_most(10), details=details),
         Row("then 20,000/s: p99", "<= 30 ms", "ms", [p99 for _, p99 in fast], bound=at_most(30)),
-        Row("by the thresholds of the load test itself: p95 of the slower step", "< 100 ms", "ms", [p95 for p95, _ in slower], bound=at_most(100),
-            notes="in any round", judged=max),
-        Row("by the thresholds of the load test itself: p99 of the slower step", "< 200 ms", "ms", [p99 for _, p99 in slower], bound=at_most(200),
-            notes="in any round", judged=max),
         Row("of both: errors and dropped", "0", "requests", errors, bound=at_most(0), notes="in any round", judged=max),
+        Row("the slower step, as the load test of another service wants it: p95", "<= 100 ms", "ms", [p95 for p95, _ in slower],
+            bound=at_most(100), notes="in any round", judged=max),
+        Row("the slower step: p99", "<= 200 ms", "ms", [p99 for _, p99 in slower], bound=at_most(200), notes="in any round", judged=max),
     ]
 
 

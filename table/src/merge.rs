@@ -25,6 +25,8 @@ use crate::{DataFile, Error, Scan, Table, scan::Rows, writer::ORDER};
 const OPENED_AT_ONCE: usize = 8;
 /// Rows of each file that are in memory at a time.
 const BATCH_ROWS: usize = 4 * 1024;
+/// Rows of each file whose pages are in memory at a time, still compressed: some four megabytes.
+const SLICE_ROWS: usize = 128 * 1024;
 
 /// Which rows of a batch of a day stay, in a rewrite that leaves some out.
 pub type Keep = Arc<dyn Fn(&RecordBatch, EventDate) -> Result<BooleanArray, ArrowError> + Send + Sync>;
@@ -41,7 +43,7 @@ impl Merge {
     pub(crate) async fn open(table: &Table, files: &[DataFile], keep: Option<Keep>) -> Result<Self, Error> {
         let schema = table.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != EVENT_DATE).collect();
-        let scan = Scan { columns: &columns, batch_rows: Some(BATCH_ROWS), ..Scan::default() };
+        let scan = Scan { columns: &columns, batch_rows: Some(BATCH_ROWS), slice_rows: Some(SLICE_ROWS), ..Scan::default() };
         let open = |file: DataFile| {
             let (scan, keep) = (&scan, keep.clone());
             async move {

@@ -8,17 +8,23 @@ use arrow::{
     datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use futures::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::{
     arrow::{
         ParquetRecordBatchStreamBuilder, ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelector},
         async_reader::AsyncFileReader,
     },
     errors::{ParquetError, Result as ParquetResult},
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
+
+use schemas::raw::Field;
 
 use crate::{DataFile, Error, Table};
 
@@ -48,6 +54,9 @@ pub struct Scan<'a> {
     pub texts: Texts,
     /// How many rows come at a time; many unless given.
     pub batch_rows: Option<usize>,
+    /// Of how many rows at most the pages are in memory, where the file says where they are; those of a row group unless given. For all
+    /// rows: this is not for a scan that skips pages.
+    pub slice_rows: Option<usize>,
 }
 
 /// How columns of text come.
@@ -56,7 +65,8 @@ pub enum Texts {
     /// One by one.
     #[default]
     Plain,
-    /// As numbers into a dictionary, as Parquet mostly stores them: each value is looked at once, not once a row.
+    /// As numbers into a dictionary, as Parquet mostly stores them: each value is looked at once, not once a row. Ids of users are too many
+    /// for the dictionary of a column, and come as views.
     Dictionary,
 }
 
@@ -68,7 +78,7 @@ impl Table {
     pub async fn scan(&self, file: &DataFile, scan: &Scan<'_>) -> Result<Rows, Error> {
         let mut reader = self.reader(file);
         let is_picky = scan.ranges_us.is_some() || scan.event_name.is_some();
-        let policy = if is_picky { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+        let policy = if is_picky || scan.slice_rows.is_some() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
         let options = ArrowReaderOptions::new().with_page_index_policy(policy);
         let mut metadata = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await?;
         let selection = if is_picky { pages::selection(&metadata, scan)? } else { None };
@@ -77,9 +87,11 @@ impl Table {
             metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))?;
         }
         let younger = Younger::than(&self.schema(), metadata.schema(), scan.columns);
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
-        let builder = selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection);
-        let rows = rows(builder, scan)?;
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader.clone(), metadata.clone());
+        let rows = match scan.slice_rows {
+            Some(slice_rows) if metadata.metadata().offset_index().is_some() => sliced(&reader, &metadata, scan, slice_rows),
+            _ => rows(selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection), scan)?,
+        };
         Ok(if younger.0.is_empty() { rows } else { rows.map(move |batch| younger.add_to(&batch?)).boxed() })
     }
 
@@ -110,6 +122,7 @@ impl Table {
 fn with_dictionaries(schema: &Schema) -> SchemaRef {
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 if field.name() == Field::UserId.name() => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(dictionary.clone())),
         _ => Arc::clone(field),
     });
@@ -119,6 +132,21 @@ fn with_dictionaries(schema: &Schema) -> SchemaRef {
 fn rows(builder: ParquetRecordBatchStreamBuilder<Reader>, scan: &Scan<'_>) -> Result<Rows, Error> {
     let wanted = ProjectionMask::columns(builder.parquet_schema(), scan.columns.iter().copied());
     Ok(builder.with_batch_size(scan.batch_rows.unwrap_or(BATCH_ROWS)).with_projection(wanted).build()?.map_err(Error::from).boxed())
+}
+
+/// All rows, slice by slice: a reader fetches the pages of all that it was asked for, a row group at a time.
+fn sliced(reader: &Reader, metadata: &ArrowReaderMetadata, scan: &Scan<'_>, slice_rows: usize) -> Rows {
+    let (reader, metadata, batch_rows) = (reader.clone(), metadata.clone(), scan.batch_rows);
+    let columns: Vec<String> = scan.columns.iter().map(|column| (*column).to_owned()).collect();
+    let all = usize::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
+    let slice = move |first: usize| {
+        let selection = vec![RowSelector::skip(first), RowSelector::select(slice_rows.min(all - first))];
+        let builder =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(reader.clone(), metadata.clone()).with_row_selection(selection.into());
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        rows(builder, &Scan { columns: &columns, batch_rows, ..Scan::default() })
+    };
+    stream::iter((0..all).step_by(slice_rows)).map(slice).try_flatten().boxed()
 }
 
 /// The columns of the table that a file does not have yet, where they belong.
@@ -142,7 +170,7 @@ impl Younger {
 }
 
 /// A file of the store, read range by range.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reader {
     store: Arc<dyn ObjectStore>,
     path: Path,

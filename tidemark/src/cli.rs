@@ -129,8 +129,9 @@ Columns of CSV and Parquet have the names of the fields of an event; all others 
 const LOAD_EXAMPLES: &str = "\
 Examples:
   tidemark load
-  tidemark load --rate \"2000 for 30s, 20000 for 30s\" --connections 600 --fail-if \"p95 > 10ms, p99 > 30ms, errors > 0, dropped > 0\"
+  tidemark load --rate \"2000 for 30s, 20000 for 30s\" --connections 600 --fail-if \"p95 > 100ms, p99 > 200ms, errors > 0, dropped > 0\"
   tidemark load --rate \"max for 60s\" --connections 250
+  tidemark load --rate \"2000 for 10m\" --span 5m --repeats 2              events that happen while they are sent, some late, some twice
   tidemark load --rate \"200 for 1m\" --batch 1000 --ids uuid --repeats 5 --html report.html
   tidemark load --rate \"max for 1h\" --requests 5000 --ids same          what `hey -n 5000 -c 100` sends: one event, again and again
   tidemark load --url http://127.0.0.1:9000/other --no-check --json     any other server

@@ -166,6 +166,7 @@ impl Load {
             seed: options.seed,
             variety: options.variety,
             span: options.span.as_ref().map(|span| span.0),
+            has_repeats: options.repeats > 0.0,
         };
         plan.check()?;
         let url = client::server(options.url.clone(), settings)?;
@@ -269,6 +270,7 @@ impl Load {
             body: format!("{body:?}").to_lowercase(),
             ids: format!("{ids:?}").to_lowercase(),
             repeats_percent: *repeats,
+            span_s: self.plan.span.map(|span| span.as_secs_f64()),
             began,
             steps: self.steps(pace),
             schedule: pace.schedule().map(schedule::Schedule::per_second).unwrap_or_default(),

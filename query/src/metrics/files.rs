@@ -43,6 +43,7 @@ struct TallyKey {
     shape: Arc<Shape>,
     /// [`ALWAYS`] when the whole file is asked for.
     range_us: (i64, i64),
+    is_alone: bool,
 }
 
 #[derive(Clone)]
@@ -69,15 +70,26 @@ impl FileTallies {
         &self.memory
     }
 
-    /// What a question of this shape counts in a file, of the event times in `range_us` (both ends included).
-    pub(super) async fn tally(&self, file: &DataFile, shape: &Arc<Shape>, range_us: (i64, i64)) -> Result<Arc<Tally>, Error> {
+    /// What a question of this shape counts in a file, of the event times in `range_us` (both ends included). When the file has all events
+    /// of its day, the groups of that day are closed: their numbers take hardly any memory, and are not added to anything.
+    pub(super) async fn tally(
+        &self,
+        file: &DataFile,
+        shape: &Arc<Shape>,
+        range_us: (i64, i64),
+        is_alone: bool,
+    ) -> Result<Arc<Tally>, Error> {
         let is_whole = file.stats.timestamp.is_some_and(|(first, last)| range_us.0 <= first && last <= range_us.1);
         let range_us = if is_whole { ALWAYS } else { range_us };
-        let key = TallyKey { path: Arc::clone(&file.path), shape: Arc::clone(shape), range_us };
+        let key = TallyKey { path: Arc::clone(&file.path), shape: Arc::clone(shape), range_us, is_alone };
         let mut is_kept = true;
         let tally = self.kept.get_or_insert_async(&key, async {
             is_kept = false;
-            self.counted(file, shape, range_us).await.map(Arc::new)
+            let mut tally = self.counted(file, shape, range_us).await?;
+            if is_alone {
+                tally.close(|keys| shape.is_of_day(keys, file.date));
+            }
+            Ok::<_, Error>(Arc::new(tally))
         });
         let tally = tally.await?;
         if is_kept {
@@ -110,7 +122,7 @@ impl FileTallies {
             told.into_iter().for_each(|cell| tally.group(keys(&cell.place, shape)).add_cell(Cow::Owned(cell)));
         }
         if !untold_us.is_empty() {
-            tally.add(self.scanned(file, shape, &untold_us).await?);
+            tally.add_all(&[Arc::new(self.scanned(file, shape, &untold_us).await?)]);
         }
         tally.settle();
         Ok(Some(tally))

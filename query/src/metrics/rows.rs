@@ -1,9 +1,9 @@
 //! Counts rows: those of the time ranges that pass the filters, each in its group.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, StringArray, UInt32Array},
+    array::{Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, Scalar, StringArray, StringViewArray, UInt32Array},
     buffer::BooleanBuffer,
     compute::{and, cast, filter_record_batch, kernels::cmp::eq, take_record_batch},
     datatypes::{DataType, Field, Int32Type, Schema, TimestampMicrosecondType},
@@ -15,7 +15,6 @@ use super::{
     question::Dimension,
     shape::Shape,
     tally::{Counted, Keys, Tally},
-    users,
 };
 use crate::buckets::Buckets;
 
@@ -47,14 +46,12 @@ impl<'a> RowCounter<'a> {
             rows = by_tag(&rows)?;
         }
         let groups = self.groups_of(&rows)?;
-        let users = Dictionary::of(column(&rows, "user_id"))?;
-        let mut hashes = vec![None; users.values().len()];
-        for (row, group) in groups.into_iter().enumerate() {
+        let users = cast(column(&rows, "user_id"), &DataType::Utf8View)?;
+        for (user, group) in users.as_string_view().iter().zip(groups) {
             let counted = &mut self.groups[group];
             counted.events += 1;
-            if let Some(code) = users.code(row) {
-                let user = users.values().value(code);
-                counted.users.add(user, || *hashes[code].get_or_insert_with(|| users::hash(user)));
+            if let Some(user) = user {
+                counted.users.add(user);
             }
         }
         Ok(())
@@ -87,7 +84,12 @@ impl<'a> RowCounter<'a> {
         let mut wanted = BooleanArray::new(BooleanBuffer::collect_bool(rows.num_rows(), is_in_time), None);
         for (name, value) in &self.shape.filters.equal {
             // Null where the column is, which is as good as false.
-            wanted = and(&wanted, &eq(column(rows, name), &StringArray::new_scalar(value))?)?;
+            let column = column(rows, name);
+            let value: ArrayRef = match column.data_type() {
+                DataType::Utf8View => Arc::new(StringViewArray::from_iter_values([value])),
+                _ => Arc::new(StringArray::from_iter_values([value])),
+            };
+            wanted = and(&wanted, &eq(column, &Scalar::new(value))?)?;
         }
         if let Some(tag) = &self.shape.filters.tag {
             wanted = and(&wanted, &tagged(rows, tag))?;
@@ -223,8 +225,8 @@ fn by_tag(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     }
     let rows = take_record_batch(rows, &UInt32Array::from(sources))?;
     let fields = rows.schema_ref().fields().iter().cloned().chain([Field::new(TAG, DataType::Utf8, true).into()]).collect::<Vec<_>>();
-    let columns = rows.columns().iter().cloned().chain([std::sync::Arc::new(StringArray::from(tags)) as ArrayRef]).collect();
-    RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), columns)
+    let columns = rows.columns().iter().cloned().chain([Arc::new(StringArray::from(tags)) as ArrayRef]).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// The elements of a list; a scan reads only whole columns of text as dictionaries.

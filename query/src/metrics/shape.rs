@@ -2,9 +2,13 @@
 
 use std::hash::{Hash, Hasher};
 
+use schemas::EventDate;
 use table::{Level, Span};
 
-use super::question::{Dimension, Filters, MetricsQuestion, NamedZone, Uniques};
+use super::{
+    answer::Key,
+    question::{Dimension, Filters, MetricsQuestion, NamedZone, Uniques},
+};
 use crate::buckets::{Buckets, Unit, Zone};
 
 /// Filters, groups, and how users are counted.
@@ -95,6 +99,12 @@ impl Shape {
     pub(super) fn level_of_total(&self, span: Span) -> Level {
         let is_filtered = |name| self.filters.equal.iter().any(|(column, _)| *column == name);
         Level::of(span, is_filtered("event_name"), is_filtered("channel"))
+    }
+
+    /// Whether all rows of a group are of this day.
+    pub(super) fn is_of_day(&self, keys: &[Key], date: EventDate) -> bool {
+        let is_within = |(place, buckets): (usize, Buckets)| matches!(keys[place], Key::Time(start) if date.start().0 <= start && buckets.after(start) <= date.next().start().0);
+        self.times().next().is_some_and(is_within)
     }
 
     /// Whether time buckets do not cut this span, which starts at `start_us`.

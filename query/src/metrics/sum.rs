@@ -1,13 +1,20 @@
 //! The answer to a question: the tail and the tallies of all files, added up day by day, and the days in their order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use datafusion::{
+    arrow::{
+        array::{AsArray, RecordBatch},
+        datatypes::TimestampMicrosecondType,
+    },
     common::DataFusionError,
     execution::memory_pool::{MemoryConsumer, MemoryReservation},
 };
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use schemas::EventDate;
+use schemas::{EventDate, Timestamp};
 use table::DataFile;
 use tokio::sync::Semaphore;
 
@@ -31,11 +38,14 @@ const FILES_AT_ONCE: usize = 16;
 /// How many days are added up at the same time.
 const DAYS_AT_ONCE: usize = 16;
 
-/// The sum of what was counted so far. Groups of time that are over keep their numbers, not their users.
+/// How many days are put together at once: sets of users grow together faster than one after the other.
+const DAYS_TOGETHER: usize = 8;
+
+/// The sum of what was counted so far.
 struct Sum {
     shape: Arc<Shape>,
     open: Tally,
-    over: Vec<Measured>,
+    waiting: Vec<Arc<Tally>>,
     reservation: MemoryReservation,
 }
 
@@ -48,22 +58,23 @@ pub(crate) async fn count(
     range_us: (i64, i64),
 ) -> Result<(Measured, Vec<Measured>), Error> {
     let mut sum = Sum::new(shape, tallies);
-    sum.add(tail(cut, shape, range_us)?)?;
+    sum.add(Arc::new(tail(cut, shape, range_us)?), None)?;
+    let days_of_tail = days_of_tail(cut);
     let mut days = BTreeMap::<i32, Vec<DataFile>>::new();
     for file in cut.events.files().iter().filter(|file| may_match(file, shape, range_us)) {
         days.entry(file.date.0).or_default().push(file.clone());
     }
     let gate = Arc::new(Semaphore::new(FILES_AT_ONCE));
     let day = |(date, files): (i32, Vec<DataFile>)| {
-        let counting: Vec<_> = files.into_iter().map(|file| counted(engine, tallies, &gate, file, shape, range_us)).collect();
+        let is_alone = shape.times().next().is_some() && files.len() == 1 && !days_of_tail.contains(&date);
+        let counting: Vec<_> = files.into_iter().map(|file| counted(engine, tallies, &gate, file, shape, range_us, is_alone)).collect();
         let uniques = shape.uniques;
         let day = engine.spawn(Lane::Metrics, Cancel::default(), async move { all_of(counting, uniques).await });
         async move { Ok::<_, Error>((EventDate(date), day.ended().await??)) }
     };
     let mut counted = stream::iter(days).map(day).buffered(DAYS_AT_ONCE);
     while let Some((date, tally)) = counted.try_next().await? {
-        sum.end_before(date);
-        sum.add(Arc::unwrap_or_clone(tally))?;
+        sum.add(tally, Some(date))?;
     }
     Ok(sum.finish())
 }
@@ -76,11 +87,12 @@ fn counted(
     file: DataFile,
     shape: &Arc<Shape>,
     range_us: (i64, i64),
+    is_alone: bool,
 ) -> Task<Result<Arc<Tally>, Error>> {
     let (tallies, gate, shape) = (Arc::clone(tallies), Arc::clone(gate), Arc::clone(shape));
     engine.spawn(Lane::Metrics, Cancel::default(), async move {
         let _turn = gate.acquire().await.expect("the gate is never closed");
-        tallies.tally(&file, &shape, range_us).await
+        tallies.tally(&file, &shape, range_us, is_alone).await
     })
 }
 
@@ -92,9 +104,7 @@ async fn all_of(counting: Vec<Task<Result<Arc<Tally>, Error>>>, uniques: Uniques
         return Ok(tallies.remove(0));
     }
     let mut day = Tally::new(uniques);
-    for tally in tallies {
-        day.add(Arc::unwrap_or_clone(tally));
-    }
+    day.add_all(&tallies);
     day.settle();
     Ok(Arc::new(day))
 }
@@ -107,6 +117,18 @@ fn tail(cut: &Cut, shape: &Shape, range_us: (i64, i64)) -> Result<Tally, Error> 
         counter.add(rows).map_err(DataFusionError::from)?;
     }
     Ok(counter.finish())
+}
+
+/// The days of what is not committed yet.
+fn days_of_tail(cut: &Cut) -> BTreeSet<i32> {
+    let times = |rows: &RecordBatch| rows.column_by_name("timestamp").map(|times| times.as_primitive::<TimestampMicrosecondType>().clone());
+    let mut days = BTreeSet::new();
+    for times in cut.tail.iter().flat_map(|tail| &tail.events).filter_map(times) {
+        let mut dates: Vec<i32> = times.values().iter().map(|us| EventDate::of(Timestamp(*us)).0).collect();
+        dates.dedup();
+        days.extend(dates);
+    }
+    days
 }
 
 /// Whether a file may hold rows of the question, by what the log says of it.
@@ -122,25 +144,32 @@ fn may_match(file: &DataFile, shape: &Shape, (first, last): (i64, i64)) -> bool 
 impl Sum {
     fn new(shape: &Arc<Shape>, tallies: &FileTallies) -> Self {
         let reservation = MemoryConsumer::new("metrics").register(tallies.memory());
-        Self { shape: Arc::clone(shape), open: Tally::new(shape.uniques), over: Vec::new(), reservation }
+        Self { shape: Arc::clone(shape), open: Tally::new(shape.uniques), waiting: Vec::new(), reservation }
     }
 
-    fn add(&mut self, tally: Tally) -> Result<(), Error> {
-        self.open.add(tally);
-        Ok(self.reservation.try_resize(self.open.bytes() + self.over.len() * size_of::<Measured>())?)
+    /// Adds a day, or what has none; days come in their order.
+    fn add(&mut self, tally: Arc<Tally>, day: Option<EventDate>) -> Result<(), Error> {
+        self.waiting.push(tally);
+        if self.waiting.len() >= DAYS_TOGETHER {
+            self.add_up();
+            self.close_until(day);
+        }
+        Ok(self.reservation.try_resize(self.open.bytes() + self.waiting.iter().map(|tally| tally.bytes()).sum::<usize>())?)
     }
 
-    /// All files of earlier days are added.
-    fn end_before(&mut self, date: EventDate) {
-        let Some((place, buckets)) = self.shape.times().next() else { return };
-        let start = date.start().0;
-        let is_over = |keys: &[Key]| matches!(keys[place], Key::Time(bucket) if buckets.after(bucket) <= start);
-        self.over.extend(self.open.take(is_over));
+    fn add_up(&mut self) {
+        self.open.add_all(&std::mem::take(&mut self.waiting));
+    }
+
+    /// All files of this day and of those before it are added.
+    fn close_until(&mut self, day: Option<EventDate>) {
+        let Some((day, (place, buckets))) = day.zip(self.shape.times().next()) else { return };
+        let end = day.next().start().0;
+        self.open.close(|keys| matches!(keys[place], Key::Time(bucket) if buckets.after(bucket) <= end));
     }
 
     fn finish(mut self) -> (Measured, Vec<Measured>) {
-        let rest = self.open.take(|_| true);
-        self.over.extend(rest);
-        (self.open.total(), self.over)
+        self.add_up();
+        (self.open.total(), self.open.into_groups())
     }
 }

@@ -1,9 +1,6 @@
 //! What was counted: all events and their users, and the same by group. Tallies of different rows add up.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, hash_map::Entry},
-};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use table::Cell;
 
@@ -41,9 +38,9 @@ impl Counted {
         self.users.add_sketch(users);
     }
 
-    fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.users.add_all(&other.users);
+    fn add_all(&mut self, others: &[&Self]) {
+        self.events += others.iter().map(|other| other.events).sum::<u64>();
+        self.users.add_all(&others.iter().map(|other| &other.users).collect::<Vec<_>>());
     }
 
     fn measured(&self, keys: &[Key]) -> Measured {
@@ -57,22 +54,22 @@ pub(super) struct Tally {
     uniques: Uniques,
     pub(super) total: Counted,
     groups: HashMap<Keys, Counted>,
+    /// The groups that get no more rows: their numbers, without their users.
+    closed: Vec<Measured>,
 }
 
 impl Tally {
     pub(super) fn new(uniques: Uniques) -> Self {
-        Self { uniques, total: Counted::new(uniques), groups: HashMap::new() }
+        Self { uniques, total: Counted::new(uniques), groups: HashMap::new(), closed: Vec::new() }
     }
 
     /// Of rows that were counted by group: the users of all are those of the groups.
-    pub(super) fn of_groups(uniques: Uniques, events: u64, groups: HashMap<Keys, Counted>) -> Self {
-        let mut tally = Self { uniques, total: Counted { events, users: UserSet::new(uniques) }, groups };
-        for group in tally.groups.values_mut() {
-            group.users.settle();
-            tally.total.users.add_all(&group.users);
-        }
-        tally.total.users.settle();
-        tally
+    pub(super) fn of_groups(uniques: Uniques, events: u64, mut groups: HashMap<Keys, Counted>) -> Self {
+        groups.values_mut().for_each(|group| group.users.settle());
+        let mut total = Counted { events, users: UserSet::new(uniques) };
+        total.users.add_all(&groups.values().map(|group| &group.users).collect::<Vec<_>>());
+        total.users.settle();
+        Self { uniques, total, groups, closed: Vec::new() }
     }
 
     /// The group of these keys.
@@ -81,14 +78,16 @@ impl Tally {
     }
 
     /// Adds what was counted of other rows.
-    pub(super) fn add(&mut self, other: Self) {
-        self.total.add(&other.total);
-        for (keys, counted) in other.groups {
-            match self.groups.entry(keys) {
-                Entry::Occupied(group) => group.into_mut().add(&counted),
-                Entry::Vacant(place) => drop(place.insert(counted)),
-            }
+    pub(super) fn add_all(&mut self, others: &[Arc<Self>]) {
+        self.total.add_all(&others.iter().map(|other| &other.total).collect::<Vec<_>>());
+        let mut groups = HashMap::<&Keys, Vec<&Counted>>::new();
+        for (keys, counted) in others.iter().flat_map(|other| &other.groups) {
+            groups.entry(keys).or_default().push(counted);
         }
+        for (keys, counted) in groups {
+            self.groups.entry(keys.clone()).or_insert_with(|| Counted::new(self.uniques)).add_all(&counted);
+        }
+        self.closed.extend(others.iter().flat_map(|other| &other.closed).cloned());
     }
 
     /// Puts all sets into their smallest form.
@@ -96,9 +95,15 @@ impl Tally {
         std::iter::once(&mut self.total).chain(self.groups.values_mut()).for_each(|counted| counted.users.settle());
     }
 
-    /// Takes out the groups that get no more rows.
-    pub(super) fn take(&mut self, is_over: impl Fn(&[Key]) -> bool) -> Vec<Measured> {
-        self.groups.extract_if(|keys, _| is_over(keys)).map(|(keys, counted)| counted.measured(&keys)).collect()
+    /// Lets go of the users of groups that get no more rows.
+    pub(super) fn close(&mut self, is_over: impl Fn(&[Key]) -> bool) {
+        self.closed.extend(self.groups.extract_if(|keys, _| is_over(keys)).map(|(keys, counted)| counted.measured(&keys)));
+    }
+
+    /// The numbers of all groups.
+    pub(super) fn into_groups(mut self) -> Vec<Measured> {
+        self.close(|_| true);
+        self.closed
     }
 
     /// The numbers of all events.
@@ -108,8 +113,9 @@ impl Tally {
 
     /// Roughly how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        let texts = |keys: &Keys| keys.iter().map(Key::bytes).sum::<usize>();
+        let texts = |keys: &[Key]| keys.iter().map(Key::bytes).sum::<usize>();
         let groups: usize = self.groups.iter().map(|(keys, counted)| GROUP_BYTES + texts(keys) + counted.users.bytes()).sum();
-        GROUP_BYTES + self.total.users.bytes() + groups
+        let closed: usize = self.closed.iter().map(|group| GROUP_BYTES + texts(&group.keys)).sum();
+        GROUP_BYTES + self.total.users.bytes() + groups + closed
     }
 }

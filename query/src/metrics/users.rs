@@ -3,7 +3,7 @@
 //! A hash is SipHash of the user's id under keys that each process draws for itself, so nobody can choose two users that are one.
 //! By chance two of 100 million users are one with a probability of 0.03 %.
 
-use std::{borrow::Cow, collections::hash_map::RandomState, hash::BuildHasher, sync::LazyLock};
+use std::{borrow::Cow, collections::hash_map::RandomState, hash::BuildHasher, iter::once, sync::LazyLock};
 
 use table::{Users, UsersUnion};
 
@@ -11,9 +11,11 @@ use super::question::Uniques;
 
 /// New hashes are put in order when there are so many, and as many as are in order.
 const FEW: usize = 4096;
+/// So many hashes of all sets are united at a time: a quarter of a megabyte.
+const PIECE: usize = 1 << 15;
 
 /// The hash of a user's id.
-pub(super) fn hash(user_id: &str) -> u64 {
+fn hash(user_id: &str) -> u64 {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEYS.hash_one(user_id)
 }
@@ -39,9 +41,9 @@ impl UserSet {
     }
 
     /// One more, who may be there already.
-    pub(super) fn add(&mut self, user_id: &str, hash: impl FnOnce() -> u64) {
+    pub(super) fn add(&mut self, user_id: &str) {
         match self {
-            Self::Exact(hashes) => hashes.add(hash()),
+            Self::Exact(hashes) => hashes.add(hash(user_id)),
             Self::Nobody => {
                 let mut users = Users::new();
                 users.add(user_id);
@@ -64,14 +66,20 @@ impl UserSet {
         }
     }
 
-    /// All users of another set of the same kind.
-    pub(super) fn add_all(&mut self, other: &Self) {
-        match (&mut *self, other) {
-            (_, Self::Nobody) => {}
-            (Self::Exact(hashes), Self::Exact(others)) => hashes.add_all(others),
-            (_, Self::Sketch(users)) => self.add_sketch(Cow::Borrowed(users)),
-            (_, Self::Union(union)) => self.add_sketch(Cow::Owned(union.to_users())),
-            (_, Self::Exact(_)) => unreachable!("the sets of one question are of one kind"),
+    /// All users of other sets of the same kind.
+    pub(super) fn add_all(&mut self, others: &[&Self]) {
+        if let Self::Exact(hashes) = self {
+            let others: Vec<&Hashes> =
+                others.iter().filter_map(|other| if let Self::Exact(hashes) = other { Some(hashes) } else { None }).collect();
+            return hashes.add_all(&others);
+        }
+        for other in others {
+            match other {
+                Self::Nobody => {}
+                Self::Sketch(users) => self.add_sketch(Cow::Borrowed(users)),
+                Self::Union(union) => self.add_sketch(Cow::Owned(union.to_users())),
+                Self::Exact(_) => unreachable!("the sets of one question are of one kind"),
+            }
         }
     }
 
@@ -137,16 +145,24 @@ impl Hashes {
         }
     }
 
-    fn add_all(&mut self, other: &Self) {
+    fn add_all(&mut self, others: &[&Self]) {
         self.settle();
-        self.sorted = union(std::mem::take(&mut self.sorted), &other.sorted);
-        other.new.iter().for_each(|hash| self.add(*hash));
+        if others.iter().any(|other| !other.sorted.is_empty()) {
+            let own = std::mem::take(&mut self.sorted);
+            let sets: Vec<&[u64]> = once(&own[..]).chain(others.iter().map(|other| &other.sorted[..])).collect();
+            self.sorted = union(&sets);
+        }
+        others.iter().flat_map(|other| &other.new).for_each(|hash| self.add(*hash));
     }
 
     fn settle(&mut self) {
+        if self.new.is_empty() {
+            return;
+        }
         self.new.sort_unstable();
         self.new.dedup();
-        self.sorted = union(std::mem::take(&mut self.new), &self.sorted);
+        self.sorted = union(&[&self.sorted, &self.new]);
+        self.new = Vec::new();
     }
 
     fn count(&self) -> u64 {
@@ -166,15 +182,36 @@ impl Hashes {
     }
 }
 
-/// Two ordered sets as one.
-fn union(one: Vec<u64>, other: &[u64]) -> Vec<u64> {
-    if one.is_empty() {
-        return other.to_vec();
+/// Ordered sets of hashes as one.
+///
+/// Hashes are spread evenly, so those that begin with the same bits are about as many for any bits. Sets are united piece by piece, each
+/// so small that a core keeps it at hand while one set after the other is added.
+fn union(sets: &[&[u64]]) -> Vec<u64> {
+    let mut rest: Vec<&[u64]> = sets.iter().copied().filter(|set| !set.is_empty()).collect();
+    if let [only] = &rest[..] {
+        return only.to_vec();
     }
-    if other.is_empty() {
-        return one;
+    let pieces = (rest.iter().map(|set| set.len()).sum::<usize>() / PIECE).next_power_of_two() as u64;
+    let mut united = Vec::with_capacity(rest.iter().map(|set| set.len()).max().unwrap_or_default());
+    let (mut piece, mut larger) = (Vec::new(), Vec::new());
+    for number in 1..=pieces {
+        let last = (u64::MAX / pieces).saturating_mul(number).max(if number == pieces { u64::MAX } else { 0 });
+        for set in &mut rest {
+            let (first, others) = set.split_at(set.partition_point(|hash| *hash <= last));
+            *set = others;
+            merge(&piece, first, &mut larger);
+            std::mem::swap(&mut piece, &mut larger);
+        }
+        united.append(&mut piece);
     }
-    let mut both = Vec::with_capacity(one.len() + other.len());
+    united.shrink_to_fit();
+    united
+}
+
+/// Two ordered sets as one, in the place of what was there.
+fn merge(one: &[u64], other: &[u64], both: &mut Vec<u64>) {
+    both.clear();
+    both.reserve(one.len() + other.len());
     let (mut a, mut b) = (0, 0);
     while a < one.len() && b < other.len() {
         let (left, right) = (one[a], other[b]);
@@ -184,8 +221,6 @@ fn union(one: Vec<u64>, other: &[u64]) -> Vec<u64> {
     }
     both.extend_from_slice(&one[a..]);
     both.extend_from_slice(&other[b..]);
-    both.shrink_to_fit();
-    both
 }
 
 #[cfg(test)]
@@ -196,20 +231,38 @@ mod tests {
 
     use super::*;
 
+    /// As evenly spread as the hashes of users.
+    fn hashes(of: impl IntoIterator<Item = u64>) -> Hashes {
+        let mut hashes = Hashes::default();
+        of.into_iter().for_each(|number| hashes.add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        hashes
+    }
+
     proptest! {
         #[test]
         fn hashes_are_a_set_however_they_come(parts in prop::collection::vec(prop::collection::vec(0_u64..5000, 0..9000), 1..4)) {
-            let mut all = Hashes::default();
-            for part in &parts {
-                let mut hashes = Hashes::default();
-                part.iter().for_each(|hash| hashes.add(*hash));
+            let all: Vec<Hashes> = parts.iter().map(|part| hashes(part.iter().copied())).collect();
+            for (part, hashes) in parts.iter().zip(&all) {
                 prop_assert_eq!(hashes.count(), part.iter().collect::<BTreeSet<_>>().len() as u64);
-                all.add_all(&hashes);
             }
-            let different: BTreeSet<u64> = parts.concat().into_iter().collect();
-            prop_assert_eq!(all.count(), different.len() as u64);
-            all.settle();
-            prop_assert_eq!(all.sorted, different.into_iter().collect::<Vec<_>>());
+            let mut both = hashes([1, 2]);
+            both.add_all(&all.iter().collect::<Vec<_>>());
+            let different: BTreeSet<u64> = parts.concat().into_iter().chain([1, 2]).collect();
+            prop_assert_eq!(both.count(), different.len() as u64);
+            both.settle();
+            prop_assert_eq!(both.sorted, different.into_iter().map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn many_large_sets_are_one() {
+        let sets: Vec<Hashes> = (0..9).map(|set| hashes((0..40_000).map(|number| set * 10_000 + number))).collect();
+        let mut all = Hashes::default();
+        all.add_all(&sets.iter().collect::<Vec<_>>());
+        assert_eq!(all.count(), 120_000);
+        all.settle();
+        assert!(all.sorted.is_sorted_by(|one, other| one < other), "in order, each once");
+        let ends = [&[0, 7, u64::MAX][..], &[u64::MAX - 1, u64::MAX]];
+        assert_eq!(union(&ends), [0, 7, u64::MAX - 1, u64::MAX]);
     }
 }

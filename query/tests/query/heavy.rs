@@ -30,10 +30,16 @@ const KEEPS_LITTLE: [(&str, u64); 2] = [
     ),
 ];
 
-/// Each has an operator that takes some KiB for a batch of one row, and says nothing about them.
-const MAKES_SMALL_BATCHES: [&str; 2] = [
-    "SELECT path || n AS x FROM events, (VALUES ('1'), ('2')) v(n) ORDER BY x",
-    "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 20000) SELECT array_agg(x) AS all FROM n",
+/// Each has an operator that takes some KiB for a batch of one row, and says nothing about them; and what it answers.
+const MAKES_SMALL_BATCHES: [(&str, &str); 2] = [
+    (
+        "SELECT n FROM (SELECT path || n AS n FROM (SELECT DISTINCT path FROM events WHERE path = '/'), (VALUES ('2'), ('1')) v(n)) ORDER BY n",
+        r#"[{"n":"/1"},{"n":"/2"}]"#,
+    ),
+    (
+        "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 20000) SELECT array_agg(x)[20000] AS last FROM n",
+        r#"[{"last":20000}]"#,
+    ),
 ];
 
 /// Streams that are not read, as many as can be had, and why there are no more.
@@ -101,13 +107,19 @@ async fn twenty_thousand_ors_are_too_long_or_too_deep_and_never_end_the_process(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_batches_are_put_together_before_an_operator_to_which_each_is_dear() {
-    let (app, _) = TestApp::seeded().await;
-    for statement in MAKES_SMALL_BATCHES {
-        let plan = serde_json::Value::from(app.sql(&format!("EXPLAIN {statement}")).await).to_string();
-        let lines: Vec<&str> = plan.split("\\n").map(str::trim).collect();
-        let is_dear =
-            |line: &&str| line.starts_with("SortExec") || line.starts_with("AggregateExec: mode=Partial") || line.contains("mode=Single");
-        let at = lines.iter().position(|line| is_dear(&line)).unwrap_or_else(|| panic!("{plan}"));
-        assert_eq!(lines[at + 1], "Watched: small batches put together", "{plan}");
+    for threads in [1, 2] {
+        let (app, _) = TestApp::seeded_with(Config { threads, ..config() }).await;
+        for (statement, expected) in MAKES_SMALL_BATCHES {
+            let plan = serde_json::Value::from(app.sql(&format!("EXPLAIN {statement}")).await).to_string();
+            let lines: Vec<&str> = plan.split("\\n").map(str::trim).collect();
+            let is_dear = |line: &str| {
+                line.starts_with("SortExec")
+                    || line.contains("array_agg") && !line.contains("mode=Final") && line.starts_with("AggregateExec")
+            };
+            let at = lines.iter().position(|line| is_dear(line)).unwrap_or_else(|| panic!("{plan}"));
+            assert_eq!(lines[at + 1], "Watched: small batches put together", "{threads} threads: {plan}");
+            assert_eq!(serde_json::Value::from(app.sql(statement).await).to_string(), expected);
+        }
+        app.end().await;
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{Counts, TestApp, config, counts, grouped},
-    rows::{NOW, Row, us},
+    rows::{self, NOW, Row, us},
 };
 
 /// A range that holds the rows of the last days.
@@ -186,9 +186,8 @@ fn label(time: DateTime<FixedOffset>) -> String {
     text(Some(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn time_buckets_are_floors_also_before_1970() {
-    let (app, rows) = TestApp::seeded().await;
+/// Asks by every unit of time.
+async fn check_units(app: &TestApp, rows: &[Row]) {
     let trunc = |us: i64, seconds: i64| utc(us.div_euclid(seconds * 1_000_000) * seconds * 1_000_000);
     let midnight = |us: i64| trunc(us, 86_400);
     type Bucket<'a> = &'a dyn Fn(i64) -> DateTime<FixedOffset>;
@@ -201,10 +200,17 @@ async fn time_buckets_are_floors_also_before_1970() {
     ];
     for (unit, bucket) in units {
         let answer = app.json("/metrics", &[("from", "1900-01-01T00:00:00Z"), ("to", NOW), ("group_by", unit)]).await;
-        assert_eq!(groups(&answer), grouped(&rows, |row| vec![label(bucket(row.timestamp))]), "{unit}");
+        assert_eq!(groups(&answer), grouped(rows, |row| vec![label(bucket(row.timestamp))]), "{unit}");
+        assert_eq!(answer["data"].as_array().unwrap().len(), groups(&answer).len(), "{unit}: each group once");
         let starts: Vec<i64> = answer["data"].as_array().unwrap().iter().map(|group| group["bucket_start"].as_i64().unwrap()).collect();
         assert!(starts.is_sorted() && starts[0] < 0, "{unit}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_buckets_are_floors_also_before_1970() {
+    let (app, rows) = TestApp::seeded().await;
+    check_units(&app, &rows).await;
     app.end().await;
 }
 
@@ -214,9 +220,8 @@ fn berlin(us: i64) -> DateTime<FixedOffset> {
     utc(us).with_timezone(&FixedOffset::east_opt(if is_summer { 7200 } else { 3600 }).unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_day_of_a_clock_change_in_berlin_has_23_or_25_hours() {
-    let (app, rows) = TestApp::seeded().await;
+/// Asks for both days on which Berlin's clocks change.
+async fn check_clock_changes(app: &TestApp, rows: &[Row]) {
     for (from, to, hours) in [
         ("2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59.999999+02:00", 23),
         ("2026-10-25T00:00:00+02:00", "2026-10-25T23:59:59.999999+01:00", 25),
@@ -225,13 +230,49 @@ async fn a_day_of_a_clock_change_in_berlin_has_23_or_25_hours() {
         let by_hour = app.json("/metrics", &[&parameters[..], &[("group_by", "hour")]].concat()).await;
         assert_eq!(by_hour["data"].as_array().unwrap().len(), hours, "{from}");
         let hour = |us: i64| us.div_euclid(3_600_000_000) * 3_600_000_000;
-        let expected = grouped(within(&rows, from, to), |row| vec![label(berlin(hour(row.timestamp)))]);
+        let expected = grouped(within(rows, from, to), |row| vec![label(berlin(hour(row.timestamp)))]);
         let mut shown = groups(&by_hour);
         shown.retain(|_, counts| counts.total > 0);
         assert_eq!(shown, expected, "{from}");
         let by_day = app.json("/metrics", &[&parameters[..], &[("group_by", "day")]].concat()).await;
-        assert_eq!(groups(&by_day), [(text(Some(from)), counts(within(&rows, from, to)))].into());
+        assert_eq!(groups(&by_day), [(text(Some(from)), counts(within(rows, from, to)))].into());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_a_clock_change_in_berlin_has_23_or_25_hours() {
+    let (app, rows) = TestApp::seeded().await;
+    check_clock_changes(&app, &rows).await;
+    app.end().await;
+}
+
+/// Those of the day in spring and of the last two in November.
+fn of_some_days(rows: Vec<Row>) -> Vec<Row> {
+    let is_late = |row: &Row| {
+        row.timestamp >= us("2026-11-20T00:00:00Z") || (us("2026-03-29T00:00:00Z")..us("2026-03-30T00:00:00Z")).contains(&row.timestamp)
+    };
+    rows.into_iter().filter(is_late).collect()
+}
+
+/// Of hours and days of which one file has everything only the numbers are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_to_a_day_of_one_file_is_added_to_its_users() {
+    let first = rows::seeded(1, 1);
+    let check = async |app: &TestApp, rows: &[Row]| {
+        check_units(app, rows).await;
+        check_clock_changes(app, rows).await;
+    };
+    let app = TestApp::empty(config()).await;
+    app.commit(&first, 100).await;
+    check(&app, &first).await;
+    let second = of_some_days(rows::seeded(2, 101));
+    app.commit(&second, 200).await;
+    check(&app, &[first.clone(), second.clone()].concat()).await;
+    app.end().await;
+
+    let app = TestApp::above(config(), 100, &second).await;
+    app.commit(&first, 100).await;
+    check(&app, &[first, second].concat()).await;
     app.end().await;
 }
 
@@ -318,7 +359,7 @@ async fn a_table_without_rows_is_zero_and_not_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_commit_is_in_the_next_answer() {
     let app = TestApp::empty(config()).await;
-    let rows = crate::rows::seeded(9, 1);
+    let rows = rows::seeded(9, 1);
     assert_eq!(totals(&app.json("/metrics", &RECENT).await).total, 0);
     app.commit(&rows, 100).await;
     let answer = app.json("/metrics", &[&RECENT[..], &[("at_least", "0:100:3")]].concat()).await;

@@ -38,6 +38,7 @@ on_both_stores! {
         a_table_that_does_not_exist_is_none
         an_existing_table_with_other_columns_is_refused
         a_read_between_two_times_skips_the_pages_outside
+        slices_are_all_rows_in_their_order
         rows_come_back_as_written
         ranges_of_a_file_hold_its_rows
         a_file_says_that_it_is_sorted_only_when_it_is

@@ -13,7 +13,10 @@ use futures::{
 };
 use object_store::path::Path;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use schemas::{EventDate, Sequence, ShardId, Timestamp, tables};
+use schemas::{
+    EventDate, Sequence, ShardId, Timestamp,
+    tables::{self, EVENT_DATE},
+};
 use table::{CommitError, Error, NewCommit, Picked, Scan, Snapshot, Table};
 
 use crate::{
@@ -61,6 +64,23 @@ pub(crate) async fn a_read_between_two_times_skips_the_pages_outside(lake: Lake)
             batches.iter().flat_map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()).collect();
         assert!(wanted.iter().all(|wanted| read.contains(&second(*wanted))), "{ranges:?}");
         assert!(read.len() <= wanted.len() * 16 * 1024, "{ranges:?}: {} rows", read.len());
+    }
+}
+
+pub(crate) async fn slices_are_all_rows_in_their_order(lake: Lake) {
+    let table = lake.events().await;
+    let written = a_row_every_second(50_000);
+    let file = table.write(TODAY, &Picked::all(&[written.clone()])).await.unwrap();
+    let schema = table.schema();
+    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != EVENT_DATE).collect();
+    for (slice_rows, batch_rows) in [(7_000, Some(4096)), (16 * 1024, Some(100_000)), (1_000_000, None)] {
+        let scan = Scan { columns: &columns, slice_rows: Some(slice_rows), batch_rows, ..Scan::default() };
+        let batches: Vec<RecordBatch> = table.scan(&file, &scan).await.unwrap().try_collect().await.unwrap();
+        assert!(batches.iter().all(|batch| batch.num_rows() <= slice_rows.min(batch_rows.unwrap_or(slice_rows))));
+        let read = concat_batches(&batches[0].schema(), &batches).unwrap();
+        for column in &columns {
+            assert_eq!(read.column_by_name(column), written.column_by_name(column), "{column} in slices of {slice_rows}");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The requests of one connection: bytes that are prepared before the run, with places for what differs from one to the next.
 //!
-//! Request `n` of a connection always has the same bytes, so a repeat is the same number again.
+//! Request `n` of a connection has the same bytes whenever it may be sent again, so a repeat is the same number again.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub(super) enum Ids {
 pub(super) struct Plan {
     /// The name of the run, which is the `site_id` of its events.
     pub(super) run: String,
-    /// When it was prepared; no event is much younger.
+    /// When it was prepared; without a span no event is much younger.
     pub(super) began: DateTime<Utc>,
     pub(super) body: Body,
     pub(super) ids: Ids,
@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub(super) variety: u64,
     /// How long before they are sent events happen at most; without it, in the 24 hours before the run.
     pub(super) span: Option<Duration>,
+    /// Whether requests are sent again.
+    pub(super) has_repeats: bool,
 }
 
 /// The requests of one connection.
@@ -79,20 +81,23 @@ struct Live {
     clock: Clock,
     /// What a day becomes.
     scale: f64,
-    /// Of each request that may be sent again, its number and when it was sent, in microseconds since 1970.
+    /// Of each request that may be sent again, its number and when it was sent, in microseconds since 1970; empty when none is.
     sent_us: Vec<(u64, u64)>,
 }
 
 impl Live {
-    fn over(span: Duration) -> Self {
-        let none = (u64::MAX, 0);
-        Self { clock: Clock::system(), scale: span.as_secs_f64() / DAY.as_secs_f64(), sent_us: vec![none; REPEATED_AMONG as usize] }
+    fn over(span: Duration, has_repeats: bool) -> Self {
+        let never = (u64::MAX, 0);
+        let sent_us = if has_repeats { vec![never; REPEATED_AMONG as usize] } else { Vec::new() };
+        Self { clock: Clock::system(), scale: span.as_secs_f64() / DAY.as_secs_f64(), sent_us }
     }
 
+    /// When a request was sent first.
     fn sent_us(&mut self, number: u64) -> u64 {
-        let sent = &mut self.sent_us[(number % REPEATED_AMONG) as usize];
+        let now_us = self.clock.now().timestamp_micros().unsigned_abs();
+        let Some(sent) = self.sent_us.get_mut((number % REPEATED_AMONG) as usize) else { return now_us };
         if sent.0 != number {
-            *sent = (number, self.clock.now().timestamp_micros().unsigned_abs());
+            *sent = (number, now_us);
         }
         sent.1
     }
@@ -122,7 +127,7 @@ impl Plan {
         anyhow::ensure!(span <= DAY, "`--span` is at most 24h");
         anyhow::ensure!(
             self.body == Body::Realistic && self.ids != Ids::Same,
-            "`--span` is for `--body realistic` and any `--ids` but same: the times of others are what tells them apart, or all the same"
+            "`--span` is for `--body realistic` and any `--ids` but `same`: other events differ by their times alone, or not at all"
         );
         Ok(())
     }
@@ -183,11 +188,16 @@ impl Messages {
             let events = (first..first + plan.batch).map(|number| plan.event(&generator, number));
             Prepared::new(plan, target, events)
         });
-        Self { plan: plan.clone(), connection, prepared: prepared.collect(), live: plan.span.map(Live::over) }
+        Self {
+            plan: plan.clone(),
+            connection,
+            prepared: prepared.collect(),
+            live: plan.span.map(|span| Live::over(span, plan.has_repeats)),
+        }
     }
 
     /// Request `number` of this connection.
-    #[expect(clippy::cast_possible_truncation, reason = "the remainder is less than the length of a list")]
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder is less than the length of a list, an age less than a day")]
     pub(super) fn request(&mut self, number: u64) -> &[u8] {
         let number = if self.plan.ids == Ids::Same { 0 } else { number };
         let count = self.prepared.len() as u64;
@@ -268,7 +278,7 @@ mod tests {
 
     async fn messages_over(span: Option<Duration>, body: Body, ids: Ids, batch: u64, connection: u64) -> Messages {
         let began = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
-        let plan = Plan { run: "load-7".into(), began, body, ids, batch, connections: 2, seed: 1, variety: 500, span };
+        let plan = Plan { run: "load-7".into(), began, body, ids, batch, connections: 2, seed: 1, variety: 500, span, has_repeats: true };
         let target = Target::find("http://127.0.0.1:80", plan.path(), &HeaderMap::new()).await.unwrap();
         Messages::prepare(&plan, connection, &target)
     }
@@ -331,9 +341,9 @@ mod tests {
     #[tokio::test]
     async fn with_a_span_times_are_just_before_now_and_a_repeat_has_those_of_the_first_time() {
         let span = Duration::from_mins(5);
-        let mut messages = messages_over(Some(span), Body::Realistic, Ids::Numbered, 2, 0).await;
+        let mut messages = messages_over(Some(span), Body::Realistic, Ids::None, 2, 0).await;
         let now_us = || Clock::system().now().timestamp_micros().unsigned_abs();
-        let (began_us, mut ages) = (now_us(), Vec::new());
+        let (began_us, mut ages, mut first) = (now_us(), Vec::new(), Vec::new());
         for number in 0..2 * REPEATED_AMONG {
             let request = messages.request(number).to_vec();
             for event in events(&request) {
@@ -342,9 +352,9 @@ mod tests {
                 ages.push(now_us() - time);
             }
             assert_eq!(messages.request(number), request, "a repeat");
+            first.push(request);
             let oldest = number.saturating_sub(REPEATED_AMONG - 1);
-            let before = messages.request(oldest).to_vec();
-            assert_eq!(messages.request(oldest), before, "the oldest that may be repeated");
+            assert!(messages.request(oldest) == first[usize::try_from(oldest).unwrap()], "the oldest that may be repeated");
         }
         ages.sort_unstable();
         let minutes = |age: u64| age / 60_000_000;

@@ -31,6 +31,9 @@ pub(super) struct Asked {
     pub(super) body: String,
     pub(super) ids: String,
     pub(super) repeats_percent: f64,
+    /// How long before they were sent events happened at most, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) span_s: Option<f64>,
     /// When the first request was meant to be sent.
     pub(super) began: DateTime<Utc>,
     /// What each step is called.

@@ -217,6 +217,7 @@ mod tests {
             body: String::new(),
             ids: String::new(),
             repeats_percent: 0.0,
+            span_s: None,
             began: DateTime::UNIX_EPOCH,
             steps: vec!["easy".to_owned(), "hard".to_owned()],
             schedule: Vec::new(),
