@@ -19,7 +19,7 @@ use table::{Cell, DataFile, Level, Place, Scan, Span, Summary, Table, Texts};
 
 use super::{
     answer::Key,
-    question::Dimension,
+    question::{Dimension, Uniques},
     rows::RowCounter,
     shape::Shape,
     tally::{Keys, Tally},
@@ -70,32 +70,57 @@ impl FileTallies {
         &self.memory
     }
 
-    /// What a question of this shape counts in a file, of the event times in `range_us` (both ends included). When the file has all events
-    /// of its day, the groups of that day are closed: their numbers take hardly any memory, and are not added to anything.
-    pub(super) async fn tally(
+    /// What a question of this shape counts in a file, of the event times in `range_us` (both ends included), in one tally or in several that
+    /// add up. When the file has all events of its day, the groups of that day are closed: their numbers take hardly any memory, and are not
+    /// added to anything.
+    ///
+    /// Exact users of all groups together are kept apart from the groups, for every question with the same filters.
+    pub(super) async fn tallies(
         &self,
         file: &DataFile,
         shape: &Arc<Shape>,
         range_us: (i64, i64),
         is_alone: bool,
-    ) -> Result<Arc<Tally>, Error> {
+    ) -> Result<Vec<Arc<Tally>>, Error> {
         let is_whole = file.stats.timestamp.is_some_and(|(first, last)| range_us.0 <= first && last <= range_us.1);
         let range_us = if is_whole { ALWAYS } else { range_us };
-        let key = TallyKey { path: Arc::clone(&file.path), shape: Arc::clone(shape), range_us, is_alone };
-        let mut is_kept = true;
-        let tally = self.kept.get_or_insert_async(&key, async {
+        let key = |shape: &Arc<Shape>, is_alone| TallyKey { path: Arc::clone(&file.path), shape: Arc::clone(shape), range_us, is_alone };
+        let has_shared_total = !shape.group_by.is_empty() && shape.uniques == Uniques::Exact;
+        let (mut is_kept, mut total) = (true, None);
+        let key_of_groups = key(shape, is_alone);
+        let groups = self.kept_or(&key_of_groups, async || {
             is_kept = false;
             let mut tally = self.counted(file, shape, range_us).await?;
+            if has_shared_total {
+                total = Some(Arc::new(tally.take_total()));
+            }
             if is_alone {
                 tally.close(|keys| shape.is_of_day(keys, file.date));
             }
-            Ok::<_, Error>(Arc::new(tally))
+            Ok(tally)
         });
-        let tally = tally.await?;
+        let groups = groups.await?;
         if is_kept {
             measures::file("kept");
         }
-        Ok(tally)
+        if !has_shared_total {
+            return Ok(vec![groups]);
+        }
+        let of_all = Arc::new(shape.without_groups());
+        let key_of_total = key(&of_all, false);
+        let total = match total {
+            Some(total) => {
+                self.kept.insert(key_of_total, Arc::clone(&total));
+                total
+            }
+            None => self.kept_or(&key_of_total, async || self.counted(file, &of_all, range_us).await).await?,
+        };
+        Ok(vec![groups, total])
+    }
+
+    /// The tally under a key, made when there is none.
+    async fn kept_or(&self, key: &TallyKey, count: impl AsyncFnOnce() -> Result<Tally, Error>) -> Result<Arc<Tally>, Error> {
+        self.kept.get_or_insert_async(key, async { count().await.map(Arc::new) }).await
     }
 
     async fn counted(&self, file: &DataFile, shape: &Shape, range_us: (i64, i64)) -> Result<Tally, Error> {

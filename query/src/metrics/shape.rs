@@ -50,6 +50,11 @@ impl Shape {
         Self { filters, group_by, uniques, zone: NamedZone { name: "UTC".to_owned(), zone: Zone::Utc } }
     }
 
+    /// The same rows, all together: zones play no part either.
+    pub(super) fn without_groups(&self) -> Self {
+        Self::in_utc(self.filters.clone(), Vec::new(), self.uniques)
+    }
+
     /// The cutting of time for a unit.
     pub(super) const fn buckets(&self, unit: Unit) -> Buckets {
         Buckets { unit, zone: self.zone.zone }

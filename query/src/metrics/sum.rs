@@ -38,8 +38,8 @@ const FILES_AT_ONCE: usize = 16;
 /// How many days are added up at the same time.
 const DAYS_AT_ONCE: usize = 16;
 
-/// How many days are put together at once: sets of users grow together faster than one after the other.
-const DAYS_TOGETHER: usize = 8;
+/// How many tallies are put together at once: sets of users grow together faster than one after the other.
+const TALLIES_TOGETHER: usize = 16;
 
 /// The sum of what was counted so far.
 struct Sum {
@@ -58,7 +58,7 @@ pub(crate) async fn count(
     range_us: (i64, i64),
 ) -> Result<(Measured, Vec<Measured>), Error> {
     let mut sum = Sum::new(shape, tallies);
-    sum.add(Arc::new(tail(cut, shape, range_us)?), None)?;
+    sum.add(vec![Arc::new(tail(cut, shape, range_us)?)], None)?;
     let days_of_tail = days_of_tail(cut);
     let mut days = BTreeMap::<i32, Vec<DataFile>>::new();
     for file in cut.events.files().iter().filter(|file| may_match(file, shape, range_us)) {
@@ -73,8 +73,8 @@ pub(crate) async fn count(
         async move { Ok::<_, Error>((EventDate(date), day.ended().await??)) }
     };
     let mut counted = stream::iter(days).map(day).buffered(DAYS_AT_ONCE);
-    while let Some((date, tally)) = counted.try_next().await? {
-        sum.add(tally, Some(date))?;
+    while let Some((date, tallies)) = counted.try_next().await? {
+        sum.add(tallies, Some(date))?;
     }
     Ok(sum.finish())
 }
@@ -88,25 +88,26 @@ fn counted(
     shape: &Arc<Shape>,
     range_us: (i64, i64),
     is_alone: bool,
-) -> Task<Result<Arc<Tally>, Error>> {
+) -> Task<Result<Vec<Arc<Tally>>, Error>> {
     let (tallies, gate, shape) = (Arc::clone(tallies), Arc::clone(gate), Arc::clone(shape));
     engine.spawn(Lane::Metrics, Cancel::default(), async move {
         let _turn = gate.acquire().await.expect("the gate is never closed");
-        tallies.tally(&file, &shape, range_us, is_alone).await
+        tallies.tallies(&file, &shape, range_us, is_alone).await
     })
 }
 
-/// The files of one day as one.
-async fn all_of(counting: Vec<Task<Result<Arc<Tally>, Error>>>, uniques: Uniques) -> Result<Arc<Tally>, Error> {
+/// The files of one day: those of a single one as they are, several as one.
+async fn all_of(counting: Vec<Task<Result<Vec<Arc<Tally>>, Error>>>, uniques: Uniques) -> Result<Vec<Arc<Tally>>, Error> {
+    let is_one = counting.len() == 1;
     let ended = try_join_all(counting.into_iter().map(Task::ended)).await?;
-    let mut tallies = ended.into_iter().collect::<Result<Vec<_>, _>>()?;
-    if tallies.len() == 1 {
-        return Ok(tallies.remove(0));
+    let tallies = ended.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    if is_one {
+        return Ok(tallies);
     }
     let mut day = Tally::new(uniques);
     day.add_all(&tallies);
     day.settle();
-    Ok(Arc::new(day))
+    Ok(vec![Arc::new(day)])
 }
 
 /// What is not committed yet.
@@ -148,9 +149,9 @@ impl Sum {
     }
 
     /// Adds a day, or what has none; days come in their order.
-    fn add(&mut self, tally: Arc<Tally>, day: Option<EventDate>) -> Result<(), Error> {
-        self.waiting.push(tally);
-        if self.waiting.len() >= DAYS_TOGETHER {
+    fn add(&mut self, tallies: Vec<Arc<Tally>>, day: Option<EventDate>) -> Result<(), Error> {
+        self.waiting.extend(tallies);
+        if self.waiting.len() >= TALLIES_TOGETHER {
             self.add_up();
             self.close_until(day);
         }

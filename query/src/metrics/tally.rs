@@ -95,6 +95,12 @@ impl Tally {
         std::iter::once(&mut self.total).chain(self.groups.values_mut()).for_each(|counted| counted.users.settle());
     }
 
+    /// Takes out what was counted of all groups together.
+    pub(super) fn take_total(&mut self) -> Self {
+        let total = std::mem::replace(&mut self.total, Counted::new(self.uniques));
+        Self { total, ..Self::new(self.uniques) }
+    }
+
     /// Lets go of the users of groups that get no more rows.
     pub(super) fn close(&mut self, is_over: impl Fn(&[Key]) -> bool) {
         self.closed.extend(self.groups.extract_if(|keys, _| is_over(keys)).map(|(keys, counted)| counted.measured(&keys)));
