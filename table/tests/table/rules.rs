@@ -70,7 +70,7 @@ pub(crate) async fn a_read_between_two_times_skips_the_pages_outside(lake: Lake)
 pub(crate) async fn slices_are_all_rows_in_their_order(lake: Lake) {
     let table = lake.events().await;
     let written = a_row_every_second(50_000);
-    let file = table.write(TODAY, &Picked::all(&[written.clone()])).await.unwrap();
+    let file = table.write(TODAY, &Picked::all(std::slice::from_ref(&written))).await.unwrap();
     let schema = table.schema();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != EVENT_DATE).collect();
     for (slice_rows, batch_rows) in [(7_000, Some(4096)), (16 * 1024, Some(100_000)), (1_000_000, None)] {
