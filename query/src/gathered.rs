@@ -1,4 +1,7 @@
 //! Small batches put together, for operators to which a batch is dear whatever its size.
+//!
+//! Arrow's `BatchCoalescer` does so too, with a bound in rows alone: it reserves a whole batch for the rows that come, which the next
+//! operator is charged for, and holds the arrays that a slice of a row came from, which nobody counts.
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
@@ -107,10 +110,12 @@ fn dense(column: &ArrayRef) -> ArrayRef {
 mod tests {
     use std::ops::Range;
 
-    use datafusion::arrow::array::AsArray;
-    use datafusion::arrow::{
-        array::{ArrayRef, Int64Array, StringViewArray},
-        datatypes::Int64Type,
+    use datafusion::{
+        arrow::{
+            array::{Int64Array, StringViewArray},
+            datatypes::Int64Type,
+        },
+        common::exec_err,
     };
 
     use super::*;
@@ -170,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn an_error_is_passed_on() {
         let schema = batch(0..1, 1).schema();
-        let failing = stream::iter([Ok(batch(0..1, 1)), datafusion::common::exec_err!("no")]);
+        let failing = stream::iter([Ok(batch(0..1, 1)), exec_err!("no")]);
         let all: Vec<Result<RecordBatch>> = gathered(failing, schema, 8192).collect().await;
         assert!(matches!(&all[..], [Err(_)]), "{all:?}");
     }

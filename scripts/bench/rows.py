@@ -152,31 +152,31 @@ def open_loop(options):
         stack.nats()
         url, admin = stack.serve()
         load(options, url, f"2000 for {options.warmup}s")
-        slow, fast, slower, errors, waits, idle, stolen, cpu = [], [], [], [], [], [], [], []
+        steps, errors, waits, idle, stolen, cpu = [], [], [], [], [], []
         rate = f"2000 for {RAMP_STEP}s, 20000 for {RAMP_STEP}s"
         for _ in range(options.rounds):
             with Cpu(stack) as spent:
                 report = load(options, url, rate, RAMP_CONNECTIONS, ["--check", "--html", f"{stack.folder}/ramp.html"])
                 stack.wait_committed(admin)
-            first, second = (step["latency_ms"] for step in report["steps"])
-            slow.append(first["p99"])
-            slower.append([max(first[name], second[name]) for name in ("p95", "p99")])
-            fast.append((second["p95"], second["p99"]))
+            steps.append([step["latency_ms"] for step in report["steps"]])
             errors.append(report["errors"] + report["dropped"])
             waits.append(report["wait_ms"])
             cpu.append(costs(spent, report))
             idle.append(spent.idle_percent)
             stolen.append(spent.stolen_percent)
         keep_plots(f"{stack.folder}/ramp.html", os.path.dirname(options.page) or ".")
+    slow, fast = zip(*steps)
+    of = lambda of_rounds, name: [latency[name] for latency in of_rounds]
+    slower = lambda name: [max(step[name] for step in of_round) for of_round in steps]
     details = {"cpu_us_per_event": medians(cpu), "wait_ms": medians(waits), "idle_percent": idle, "stolen_percent": stolen}
     return [
-        Row(f"open loop, {RAMP_CONNECTIONS} connections, 2,000/s: p99", "<= 5 ms", "ms", slow, bound=at_most(5)),
-        Row("then 20,000/s: p95", "<= 10 ms", "ms", [p95 for p95, _ in fast], bound=at_most(10), details=details),
-        Row("then 20,000/s: p99", "<= 30 ms", "ms", [p99 for _, p99 in fast], bound=at_most(30)),
+        Row(f"open loop, {RAMP_CONNECTIONS} connections, 2,000/s: p99", "<= 5 ms", "ms", of(slow, "p99"), bound=at_most(5)),
+        Row("then 20,000/s: p95", "<= 10 ms", "ms", of(fast, "p95"), bound=at_most(10), details=details),
+        Row("then 20,000/s: p99", "<= 30 ms", "ms", of(fast, "p99"), bound=at_most(30)),
         Row("of both: errors and dropped", "0", "requests", errors, bound=at_most(0), notes="in any round", judged=max),
-        Row("the slower step, as the load test of another service wants it: p95", "<= 100 ms", "ms", [p95 for p95, _ in slower],
+        Row("the slower step, as the load test of another service wants it: p95", "<= 100 ms", "ms", slower("p95"),
             bound=at_most(100), notes="in any round", judged=max),
-        Row("the slower step: p99", "<= 200 ms", "ms", [p99 for _, p99 in slower], bound=at_most(200), notes="in any round", judged=max),
+        Row("the slower step: p99", "<= 200 ms", "ms", slower("p99"), bound=at_most(200), notes="in any round", judged=max),
     ]
 
 

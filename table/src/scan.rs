@@ -54,8 +54,8 @@ pub struct Scan<'a> {
     pub texts: Texts,
     /// How many rows come at a time; many unless given.
     pub batch_rows: Option<usize>,
-    /// Of how many rows at most the pages are in memory, where the file says where they are; those of a row group unless given. For all
-    /// rows: this is not for a scan that skips pages.
+    /// Of how many rows at most the pages are in memory, where the file says where they are and none are skipped; those of a row group
+    /// unless given.
     pub slice_rows: Option<usize>,
 }
 
@@ -89,7 +89,9 @@ impl Table {
         let younger = Younger::than(&self.schema(), metadata.schema(), scan.columns);
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader.clone(), metadata.clone());
         let rows = match scan.slice_rows {
-            Some(slice_rows) if metadata.metadata().offset_index().is_some() => sliced(&reader, &metadata, scan, slice_rows),
+            Some(slice_rows) if selection.is_none() && metadata.metadata().offset_index().is_some() => {
+                sliced(&reader, &metadata, scan, slice_rows)
+            }
             _ => rows(selection.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection), scan)?,
         };
         Ok(if younger.0.is_empty() { rows } else { rows.map(move |batch| younger.add_to(&batch?)).boxed() })

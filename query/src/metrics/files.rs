@@ -43,6 +43,7 @@ struct TallyKey {
     shape: Arc<Shape>,
     /// [`ALWAYS`] when the whole file is asked for.
     range_us: (i64, i64),
+    /// Whether the file has all events of its day, so that its groups are closed.
     is_alone: bool,
 }
 

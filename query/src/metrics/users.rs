@@ -69,9 +69,11 @@ impl UserSet {
     /// All users of other sets of the same kind.
     pub(super) fn add_all(&mut self, others: &[&Self]) {
         if let Self::Exact(hashes) = self {
-            let others: Vec<&Hashes> =
-                others.iter().filter_map(|other| if let Self::Exact(hashes) = other { Some(hashes) } else { None }).collect();
-            return hashes.add_all(&others);
+            let others = others.iter().map(|other| match other {
+                Self::Exact(hashes) => hashes,
+                Self::Nobody | Self::Sketch(_) | Self::Union(_) => unreachable!("the sets of one question are of one kind"),
+            });
+            return hashes.add_all(&others.collect::<Vec<_>>());
         }
         for other in others {
             match other {

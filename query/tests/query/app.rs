@@ -1,6 +1,6 @@
 //! The role in a temporary folder, on a free port.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -202,32 +202,4 @@ pub(crate) async fn problem_of(response: Response) -> (u16, Value) {
     assert_eq!(problem["status"], status);
     assert!(problem["request_id"].is_string() && problem["code"].is_string() && problem["error"] == problem["detail"], "{problem}");
     (status, problem)
-}
-
-/// The model's counts: events, and different users.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) total: u64,
-    pub(crate) unique: u64,
-}
-
-pub(crate) fn counts<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Counts {
-    let mut users = std::collections::HashSet::new();
-    let mut total = 0;
-    for row in rows {
-        total += 1;
-        users.extend(row.user_id.as_deref());
-    }
-    Counts { total, unique: users.len() as u64 }
-}
-
-/// The model's groups. A row is in the group of each of its keys.
-pub(crate) fn grouped<'a, K: Ord>(rows: impl IntoIterator<Item = &'a Row>, keys: impl Fn(&Row) -> Vec<K>) -> BTreeMap<K, Counts> {
-    let mut groups: BTreeMap<K, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        for key in keys(row) {
-            groups.entry(key).or_default().push(row);
-        }
-    }
-    groups.into_iter().map(|(key, rows)| (key, counts(rows))).collect()
 }

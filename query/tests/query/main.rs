@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, also in its helpers")]
 
 mod app;
+mod buckets;
+mod counted;
 mod formats;
 mod heavy;
 mod limits;

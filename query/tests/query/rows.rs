@@ -33,6 +33,12 @@ pub(crate) fn us(text: &str) -> i64 {
 /// The time at which the tests take place.
 pub(crate) const NOW: &str = "2026-11-21T12:00:00Z";
 
+/// Those from one time to another, both included.
+pub(crate) fn within<'a>(rows: &'a [Row], from: &str, to: &str) -> impl Iterator<Item = &'a Row> {
+    let range = us(from)..=us(to);
+    rows.iter().filter(move |row| range.contains(&row.timestamp))
+}
+
 /// Events of the last days, of both days on which Berlin's clocks change, and from before 1970.
 pub(crate) fn seeded(seed: u64, sequence: i64) -> Vec<Row> {
     let mut random = SmallRng::seed_from_u64(seed);

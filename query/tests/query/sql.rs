@@ -5,7 +5,8 @@ use schemas::{IdentityRule, identity::event_ids};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{TestApp, config, counts, grouped, problem_of},
+    app::{TestApp, config, problem_of},
+    counted::{counts, grouped},
     rows::{Row, batches, us},
 };
 

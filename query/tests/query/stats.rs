@@ -3,7 +3,8 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{TestApp, counts},
+    app::TestApp,
+    counted::counts,
     rows::{Row, us},
 };
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use table::{Change, DataFile};
 
 use crate::{
-    app::{TestApp, config, counts},
+    app::{TestApp, config},
+    counted::counts,
     rows::{self, NOW, Row, us},
 };
 

@@ -8,19 +8,18 @@ use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::{Map, Value, json};
-use uuid::Builder;
-
 use service::clock::Clock;
+use uuid::Builder;
 
 use super::{connection::Target, ledger::REPEATED_AMONG};
 use crate::demo::generator::Generator;
 
 /// Microseconds since 1970 have so many digits until the year 2286.
 const TIME_DIGITS: usize = 16;
-/// Of the generator.
-const DAY: Duration = Duration::from_hours(24);
 const NUMBER_DIGITS: usize = 12;
 const UUID_LENGTH: usize = 36;
+/// The events of a generator lie in so long.
+const DAY: Duration = Duration::from_hours(24);
 
 /// What events look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -338,6 +337,7 @@ mod tests {
             assert!((1_794_913_600_000_000..=1_795_000_001_000_000).contains(&time), "{time}");
         }
     }
+
     #[tokio::test]
     async fn with_a_span_times_are_just_before_now_and_a_repeat_has_those_of_the_first_time() {
         let span = Duration::from_mins(5);
