@@ -131,7 +131,7 @@ bench-micro *options: claim
 bench-metrics *options: tools claim
     cargo build --locked --release --workspace --bins
     [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0 datafusion==55.0.0; }
-    .tools/bench/bin/python scripts/bench-metrics.py "$CARGO_TARGET_DIR/release" "$@"
+    .tools/bench/bin/python scripts/bench/questions.py "$CARGO_TARGET_DIR/release" "$@"
 
 # What ten thousand small commits cost those who ask: cold start, questions, memory; release build
 [group('develop')]
