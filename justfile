@@ -125,6 +125,13 @@ bench *options: tools claim
 bench-micro *options: claim
     @scripts/bench-micro.sh "$@"
 
+# Where a role's time goes under a load, and its flame graph; needs perf: just bench-profile ingest --connections 250
+[group('develop')]
+[no-exit-message]
+bench-profile *options: tools claim
+    cargo build --locked --release --workspace --bins
+    python3 -B scripts/bench/samples.py "$CARGO_TARGET_DIR/release" "$@"
+
 # Questions over a month of events, against DuckDB, chDB and DataFusion on the same files; release build: just bench-metrics --events 20000000
 [group('develop')]
 [no-exit-message]

@@ -72,7 +72,7 @@ def write(options, results):
 
 
 def kept(page):
-    """What `just bench-metrics` measured stays on the page."""
+    """What is kept by hand stays on the page."""
     with contextlib.suppress(FileNotFoundError), open(page) as file:
         _, heading, rest = file.read().partition(QUESTIONS)
         return heading + rest

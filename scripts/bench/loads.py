@@ -8,6 +8,8 @@ import time
 from processes import idle_and_stolen_seconds
 
 MICROSECONDS = 1e6
+# Events in a request of bulk.
+BULK = 1000
 
 
 def command(options, url, rate, connections, arguments):
@@ -49,3 +51,8 @@ class Cpu:
     def per_event(self, events):
         """Microseconds of each process for an event; processes that rested are left out."""
         return {name: round(MICROSECONDS * spent / max(events, 1), 2) for name, spent in self.spent.items() if spent}
+
+
+def costs(spent, report):
+    """What a request costs each process in microseconds of CPU; of the generator too."""
+    return spent.per_event(report["sent"]) | {"load": round(report["cpu_us_per_request"], 2)}

@@ -97,14 +97,14 @@ class Stack(contextlib.ExitStack):
         until(kind, lambda: connected(port))
         return f"http://127.0.0.1:{port}"
 
-    def last_message(self):
-        """The newest sequence of the journal's only stream."""
+    def journal(self):
+        """What the server says of the journal's only stream."""
         streams = json.loads(get(f"{self.monitoring}/jsz?streams=true"))["account_details"][0]["stream_detail"]
-        return next(stream["state"]["last_seq"] for stream in streams if stream["name"].startswith("tidemark"))
+        return next(stream["state"] for stream in streams if stream["name"].startswith("tidemark"))
 
     def wait_committed(self, admin, patience=300):
         """Waits until the table holds the whole journal; the time at which it was seen."""
-        last = self.last_message()
+        last = self.journal()["last_seq"]
         until("the commit", lambda: metric(admin, "tidemark_pipeline_tidemark") == last, patience)
         return time.time()
 

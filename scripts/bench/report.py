@@ -27,7 +27,7 @@ def markdown(results):
     if details:
         parts.append("## Details\n\n" + "\n".join(details))
     if "open-loop" in results["measured"]:
-        parts.append("## The ramp\n\n" + "\n\n".join(f"![{name}]({name}.svg)" for name in PLOTS))
+        parts.append("## The ramp\n\nThe last round.\n\n" + "\n\n".join(f"![{name}]({name}.svg)" for name in PLOTS))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
