@@ -111,11 +111,12 @@ schemathesis *options: tools claim
 fuzz seconds_or_body="60":
     @scripts/fuzz.sh "$1"
 
-# How fast, against an empty handler, a message per event and JetStream alone; writes docs/BENCHMARKS.md: just bench --only door --rounds 5
+# How fast, against an empty handler, a message per event, JetStream alone, DuckDB, chDB, DataFusion; writes docs/BENCHMARKS.md: just bench --only door
 [group('develop')]
 [no-exit-message]
 bench *options: tools claim
     cargo build --locked --release --workspace --bins
+    [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0 datafusion==55.0.0; }
     mkdir -p .run
     python3 -B scripts/bench "$CARGO_TARGET_DIR/release" "$@"
 
@@ -131,14 +132,6 @@ bench-micro *options: claim
 bench-profile *options: tools claim
     cargo build --locked --release --workspace --bins
     python3 -B scripts/bench/samples.py "$CARGO_TARGET_DIR/release" "$@"
-
-# Questions over a month of events, against DuckDB, chDB and DataFusion on the same files; release build: just bench-metrics --events 20000000
-[group('develop')]
-[no-exit-message]
-bench-metrics *options: tools claim
-    cargo build --locked --release --workspace --bins
-    [ -x .tools/bench/bin/python ] || { python3 -m venv .tools/bench && .tools/bench/bin/pip install --quiet duckdb==2.0.0 chdb==4.4.0 datafusion==55.0.0; }
-    .tools/bench/bin/python scripts/bench/questions.py "$CARGO_TARGET_DIR/release" "$@"
 
 # What ten thousand small commits cost those who ask: cold start, questions, memory; release build
 [group('develop')]

@@ -4,32 +4,58 @@ import argparse
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import time
 
 import report
 from rows import ALL
 
+QUESTIONS = "questions"
+QUESTIONS_HEADING = "\n## Questions\n"
+BY_HAND_HEADING = "\n## What the questions tell\n"
+
 
 def main():
     parser = argparse.ArgumentParser(prog="just bench", description=__doc__)
     parser.add_argument("binaries", help="the folder of the binaries to measure")
-    parser.add_argument("--only", action="append", choices=ALL, help="measure only this; may be repeated, and keeps what was measured before under the same conditions")
+    parser.add_argument("--only", action="append", choices=[*ALL, QUESTIONS], help="measure only this; may be repeated, and keeps what was measured before under the same conditions")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10, help="length of one measurement; ramps and bulk take a multiple")
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--variety", type=int, default=1_000_000, help="different events of bulk loads")
+    parser.add_argument("--events", type=int, default=20_000_000, help="of the month that is asked for")
+    parser.add_argument("--lake", help="a table with that month that is there already; nothing is loaded")
     parser.add_argument("--results", default=".run/bench.json", help="where the results go, and whence those of earlier runs come")
     parser.add_argument("--page", default="docs/BENCHMARKS.md")
     options = parser.parse_args()
     results = earlier(options) if options.only else {"measured": {}}
-    for name in options.only or ALL:
+    for name in options.only or [*ALL, QUESTIONS]:
         print(f"{time.strftime('%T')} {name}", file=sys.stderr, flush=True)
-        results["measured"][name] = [row.as_json() for row in ALL[name](options)]
-        for row in results["measured"][name]:
-            print(report.line(row), flush=True)
+        if name == QUESTIONS:
+            results[QUESTIONS] = asked(options)
+        else:
+            results["measured"][name] = measured(options, name)
         results |= about(options)
         write(options, results)
+
+
+def measured(options, name):
+    rows = [row.as_json() for row in ALL[name](options)]
+    for row in rows:
+        print(report.line(row), flush=True)
+    return rows
+
+
+def asked(options):
+    """What the questions print, which have a Python of their own, with the others in it."""
+    command = [".tools/bench/bin/python", "-B", f"{os.path.dirname(__file__)}/questions.py", options.binaries,
+               "--rounds", str(options.rounds), "--events", str(options.events), *(["--lake", options.lake] if options.lake else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
+        lines = [line for line in asking.stdout if not print(line, end="", flush=True)]
+    if asking.returncode:
+        raise SystemExit("the questions have failed, so there is no result")
+    return "".join(lines)
 
 
 def earlier(options):
@@ -57,26 +83,23 @@ def about(options):
     }
 
 
-QUESTIONS = "\n## Questions\n"
-
-
 def write(options, results):
-    """After each measurement, so that an interrupted run is not lost."""
+    """After each measurement, so that an interrupted run is not lost. What was not measured stays on the page, and what is kept by hand."""
     rows = [row for name in ALL for row in results["measured"].get(name, [])]
     os.makedirs(os.path.dirname(options.results) or ".", exist_ok=True)
     with open(options.results, "w") as file:
         json.dump(results, file, indent=1)
-    questions = kept(options.page)
+    page = ""
+    with contextlib.suppress(FileNotFoundError), open(options.page) as file:
+        page = file.read()
+    rest, by_hand_heading, by_hand = page.partition(BY_HAND_HEADING)
+    table, questions_heading, questions = rest.partition(QUESTIONS_HEADING)
+    if rows:
+        table = report.markdown(results | {"rows": rows})
+    if QUESTIONS in results:
+        questions_heading, questions = QUESTIONS_HEADING, f"\n{results[QUESTIONS]}"
     with open(options.page, "w") as file:
-        file.write(report.markdown(results | {"rows": rows}) + questions)
-
-
-def kept(page):
-    """What is kept by hand stays on the page."""
-    with contextlib.suppress(FileNotFoundError), open(page) as file:
-        _, heading, rest = file.read().partition(QUESTIONS)
-        return heading + rest
-    return ""
+        file.write(table + questions_heading + questions + by_hand_heading + by_hand)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Questions over a month of events: Tidemark against DuckDB, chDB and plain DataFusion on the same Parquet files.
 
-Run by `just bench-metrics`. Loads the events through HTTP into a journal and a table of its own, ends the writer, and then asks
+Run by `just bench`. Loads the events through HTTP into a journal and a table of its own, ends the writer, and then asks
 everybody the same question in turns, each in its own process or connection with two threads. Then events come in again, alone and
 beside heavy SQL in turns. Prints Markdown.
 """
@@ -84,6 +84,14 @@ HEAVY = [
     "SELECT sum((metadata->>'price')::double) FROM events",
 ]
 CLIENTS = 8
+
+HEAD = """Medians of rounds in turns, after a first one that warms everybody's caches, in milliseconds, with the spread. "Counted anew" has `query.cache`
+= 0: every file's summary or rows are read by each question. "Kept" has 256 MiB, so that after the first time only sums are made, as far as
+they fit; the aim in milliseconds is held against it, as it is a process that was asked before. Users of the others are `count(DISTINCT)`,
+`uniqExact`, `approx_count_distinct` and `uniq`. DuckDB and chDB ask for the groups and for the total over all, as `/metrics` answers both, in one
+statement (`GROUPING SETS`, `WITH TOTALS`), which is faster than two. Exact answers are compared and have to be equal; of approximate ones the
+numbers of events. All read the same files.
+"""
 # Of the journal: all events of a run lie in it until they are in the table.
 JOURNAL = ["journal.max_bytes=8GiB", "journal.retention=1m"]
 
@@ -142,9 +150,10 @@ def say_what_is_asked(options, tidemark, files, *peers):
     total = tidemark.number("SELECT count(*) AS n FROM events")
     size = sum(os.path.getsize(path) for path in files)
     on, versions = machine(), ", ".join(f"{peer.name} {peer.version}" for peer in peers)
-    print(f"{total:,} events of {DAYS} days, {len(files)} files, {size / total:.1f} bytes per event. Medians of {options.rounds} rounds in turns after a\n"
-          f"first one that warms everybody's caches, in milliseconds, with the spread; {THREADS} threads each. {on['cpu']}, {on['cores']} cores,\n"
-          f"{on['system']}. Commit {commit()}, {versions}.\n")
+    print(HEAD)
+    loaded = ", which were there already" if options.lake else ""
+    print(f"{total:,} events of {DAYS} days{loaded}, {len(files)} files, {size / total:.1f} bytes per event. {options.rounds} rounds;\n"
+          f"{THREADS} threads each. {on['cpu']}, {on['cores']} cores, {on['system']}. Commit {commit()}, {time.strftime('%F', time.gmtime())}. {versions}.\n")
     print(f"| question | aim | {' | '.join(f'Tidemark, {name}' for name in CACHES)} | {' | '.join(PEERS)} | best of them / counted anew | met |\n"
           "|---|---|---|---|---|---|---|---|---|", flush=True)
 

@@ -10,7 +10,7 @@ PLOTS = ["ramp-throughput", "ramp-latency", "ramp-percentiles"]
 
 HEAD = """# Benchmarks
 
-The table, its details and its plots are written by `just bench`; from "Questions" on the page is kept by hand. Generator, NATS and all roles
+The tables, details and plots are written by `just bench`; from "What the questions tell" on the page is kept by hand. Generator, NATS and all roles
 share the cores of one machine. Where there is a peer it ran in turns with Tidemark in the same run, and the ratio is the median of the ratios
 of the rounds. A run counts only if SQL counts exactly the events that were acknowledged, and one at full speed only if nothing was refused.
 `tidemark load` measures: `max` is a closed loop, which tells capacity; everything else is an open loop, whose latencies count from the time
