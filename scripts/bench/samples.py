@@ -41,7 +41,7 @@ def main():
             time.sleep(SETTLED_SECONDS)
             record(stack.processes[options.role].pid, options.seconds, recorded)
             report = finished(running)
-    print(f"{report['answered_per_second']:,.0f} requests/s; us of CPU for one: {costs(spent, report)}")
+    print(f"{report['accepted_per_second']:,.0f} requests/s accepted; us of CPU for each request: {costs(spent, report)}")
     with open(stacks, "w") as file:
         subprocess.run(["perf", "script", "-i", recorded], check=True, stdout=file, stderr=subprocess.DEVNULL)
     told = ["perf", "report", "-i", recorded, "--stdio", "--no-children", "-g", "none", "--percent-limit", "0.5"]
