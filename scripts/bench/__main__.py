@@ -51,11 +51,14 @@ def asked(options):
     """What the questions print, which have a Python of their own, with the others in it."""
     command = [".tools/bench/bin/python", "-B", f"{os.path.dirname(__file__)}/questions.py", options.binaries,
                "--rounds", str(options.rounds), "--events", str(options.events), *(["--lake", options.lake] if options.lake else [])]
+    said = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
-        lines = [line for line in asking.stdout if not print(line, end="", flush=True)]
+        for line in asking.stdout:
+            print(line, end="", flush=True)
+            said += line
     if asking.returncode:
         raise SystemExit("the questions have failed, so there is no result")
-    return "".join(lines)
+    return said
 
 
 def earlier(options):
@@ -71,12 +74,11 @@ def earlier(options):
 
 
 def about(options):
-    measured = f"just bench --rounds {options.rounds} --seconds {options.seconds} --variety {options.variety}"
     return {
         "machine": report.machine(),
         "versions": report.versions(options.binaries),
         "commit": report.commit(),
-        "command": measured,
+        "command": f"just bench --rounds {options.rounds} --seconds {options.seconds} --variety {options.variety}",
         "date": time.strftime("%F", time.gmtime()),
         "rounds": options.rounds,
         "seconds": options.seconds,
