@@ -1,7 +1,7 @@
 //! Small batches put together, for operators to which a batch is dear whatever its size.
 //!
 //! Arrow's `BatchCoalescer` does so too, with a bound in rows alone: it reserves a whole batch for the rows that come, which the next
-//! operator is charged for, and holds the arrays that a slice of a row came from, which nobody counts.
+//! operator is charged for, and holds the arrays that a slice of a row came from.
 
 use std::{collections::VecDeque, mem, sync::Arc};
 

@@ -118,18 +118,29 @@ impl<'a> Troublemaker<'a> {
         self.back(&format!("ready again after {took:?}"), restarted).await
     }
 
-    /// Lets one commit pass, so that the point is met in the middle of the work.
+    /// Lets one commit pass, so that the point is met in the middle of the work. A process that cannot start, because another fault has its
+    /// store or its broker, is started again; one that ends later at any other place is not.
     async fn die_at(&self, point: &str) -> Result<String, String> {
         let mut role = self.fleet.part(Part::Pipeline).lock().await;
         let deaths = |role: &Role| role.log().matches(&format!("failpoint `{point}` is reached")).count();
-        let before = deaths(&role);
+        let begins = |role: &Role| role.log().matches("reading on from the table's tidemark").count();
+        let (deaths_before, begins_before) = (deaths(&role), begins(&role));
+        let arm = |role: &mut Role| {
+            if point == BEFORE_RELEASE {
+                role.restart_armed(&format!("{point}:1"), &["journal.retention=0s"]);
+            } else {
+                role.restart_armed(&format!("{point}:2"), &[]);
+            }
+        };
         role.kill();
-        if point == BEFORE_RELEASE {
-            role.restart_armed(&format!("{point}:1"), &["journal.retention=0s"]);
-        } else {
-            role.restart_armed(&format!("{point}:2"), &[]);
-        }
-        let has_died = met(|| role.has_aborted()).await && deaths(&role) > before;
+        arm(&mut role);
+        let has_died = met(|| {
+            if role.may_start_again() && begins(&role) == begins_before {
+                arm(&mut role);
+            }
+            role.has_aborted()
+        });
+        let has_died = has_died.await && deaths(&role) > deaths_before;
         role.end();
         let restarted = Instant::now();
         role.restart();

@@ -109,9 +109,14 @@ impl Role {
 
     /// Starts it again if it has ended by itself, but not too often.
     pub(crate) fn revive(&mut self) {
-        if self.has_ended() && self.started.elapsed() > PAUSE_BEFORE_RESTART {
+        if self.may_start_again() {
             self.restart();
         }
+    }
+
+    /// Whether it has ended by itself, and not just now.
+    pub(crate) fn may_start_again(&mut self) -> bool {
+        self.has_ended() && self.started.elapsed() > PAUSE_BEFORE_RESTART
     }
 
     /// Whether it has ended by itself. That is expected of one that could not start, and noted of one that was ready.
