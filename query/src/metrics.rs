@@ -1,13 +1,15 @@
 //! `GET /metrics`: totals and unique users over a time range, filtered and grouped.
 //!
 //! ```text
-//! parameters -> question -> shape -+-> tail: rows ----------------------------------------+
-//!                                  +-> each file: kept | summary and edges | rows -------+-> sum -> answer
+//! parameters -> question -> shape -+-> tail: rows --------------------------------------------+
+//!                                  +-> each file: kept | summary and edges | rows -----------+-> sum -> answer
+//!                                  +-> days that are over: kept | the same of their files ---+
 //! ```
 //!
 //! [`question`] reads the parameters; what it asks of every row is its [`shape`]. [`files`] counts each file once, from its summary
-//! where that tells enough, else from its [`rows`]; [`sum`] adds these and the tail; [`mod@answer`] puts them into the shape of the
-//! contract. [`tally`] holds counts, [`users`] the sets of users in them.
+//! where that tells enough, else from its [`rows`]; the exact users of days that are over are the [`past`]. [`mod@count`] adds these
+//! and the tail to a [`sum`]; [`mod@answer`] puts it into the shape of the contract. [`tally`] holds counts, [`users`] the sets of
+//! users in them; [`kept`] is what the next question finds.
 
 use std::{sync::Arc, time::Instant};
 
@@ -28,7 +30,10 @@ use crate::{
 };
 
 mod answer;
+mod count;
 mod files;
+mod kept;
+mod past;
 mod question;
 mod rows;
 mod shape;
@@ -40,10 +45,10 @@ mod users;
 pub(crate) use self::question::{DIMENSIONS, PARAMETERS};
 pub(crate) use self::{
     answer::{Key, Measured, MetricsAnswer},
+    count::count,
     files::FileTallies,
     question::{Dimension, Filters, Uniques},
     shape::Shape,
-    sum::count,
 };
 
 /// The route.

@@ -11,14 +11,12 @@ use datafusion::{
     execution::memory_pool::{MemoryConsumer, MemoryPool},
 };
 use futures::TryStreamExt;
-use quick_cache::{
-    DefaultHashBuilder, OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
 use table::{Cell, DataFile, Level, Place, Scan, Span, Summary, Table, Texts};
 
 use super::{
     answer::Key,
+    kept::{Files, KeptTallies, Of},
+    past::Goal,
     question::{Dimension, Uniques},
     rows::RowCounter,
     shape::Shape,
@@ -26,44 +24,37 @@ use super::{
 };
 use crate::{error::Error, measures};
 
-/// A guess, for the cache to know how many it may have to hold.
-const TALLY_BYTES: usize = 16 << 10;
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
+/// The files of days that are over have so much of what is kept: for the next time that one of them changes, if they fit.
+const SHARE_OF_PAST_FILES: u64 = 4;
 
 /// The tallies of files.
 pub(crate) struct FileTallies {
     events: Table,
     memory: Arc<dyn MemoryPool>,
-    kept: Cache<TallyKey, Arc<Tally>, Bytes>,
+    kept: KeptTallies,
+    /// Of files whose counts are in the past as well. Apart, because they are many, and would drive out everything else.
+    past_files: KeptTallies,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct TallyKey {
-    path: Arc<str>,
-    shape: Arc<Shape>,
-    /// [`ALWAYS`] when the whole file is asked for.
-    range_us: (i64, i64),
-    /// Whether the file has all events of its day, so that its groups are closed.
-    is_alone: bool,
+/// What was counted in a file, by group.
+pub(super) struct Groups {
+    pub(super) tally: Arc<Tally>,
+    /// All groups together, where they are not in the tally and were counted with it.
+    pub(super) new_total: Option<Arc<Tally>>,
 }
 
-#[derive(Clone)]
-struct Bytes;
-
-impl Weighter<TallyKey, Arc<Tally>> for Bytes {
-    fn weight(&self, _: &TallyKey, tally: &Arc<Tally>) -> u64 {
-        tally.bytes() as u64
-    }
+/// Whether all rows of a file lie in a time range, both ends included.
+pub(super) fn is_whole(file: &DataFile, range_us: (i64, i64)) -> bool {
+    file.stats.timestamp.is_some_and(|(first, last)| range_us.0 <= first && last <= range_us.1)
 }
 
 impl FileTallies {
     /// The tallies of this table's files. Those that are kept take at most `kept_bytes`; what is being counted takes from `memory`.
     pub(crate) fn new(events: Table, kept_bytes: u64, memory: Arc<dyn MemoryPool>) -> Self {
-        let items = usize::try_from(kept_bytes).unwrap_or(usize::MAX) / TALLY_BYTES;
-        // One shard: of several each would have its part of the bytes, and never keep what does not fit into that.
-        let options = OptionsBuilder::new().estimated_items_capacity(items).weight_capacity(kept_bytes).shards(1).build();
-        let options = options.expect("both capacities are given");
-        Self { events, memory, kept: Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default()) }
+        let past_files_bytes = kept_bytes / SHARE_OF_PAST_FILES;
+        let (kept, past_files) = (KeptTallies::new(kept_bytes - past_files_bytes), KeptTallies::new(past_files_bytes));
+        Self { events, memory, kept, past_files }
     }
 
     /// The memory that questions take from.
@@ -71,57 +62,74 @@ impl FileTallies {
         &self.memory
     }
 
-    /// What a question of this shape counts in a file, of the event times in `range_us` (both ends included), in one tally or in several that
-    /// add up. When the file has all events of its day, the groups of that day are closed: their numbers take hardly any memory, and are not
-    /// added to anything.
-    ///
-    /// Exact users of all groups together are kept apart from the groups, for every question with the same filters.
-    pub(super) async fn tallies(
+    /// What is kept for the next question.
+    pub(super) const fn kept(&self) -> &KeptTallies {
+        &self.kept
+    }
+
+    const fn kept_of_files(&self, goal: Goal) -> &KeptTallies {
+        match goal {
+            Goal::Answer => &self.kept,
+            Goal::Past => &self.past_files,
+        }
+    }
+
+    /// What a question of this shape counts in a file by group, of the event times in `range_us` (both ends included). When the file has all
+    /// events of its day, the groups of that day are closed: their numbers take hardly any memory, and are not added to anything.
+    pub(super) async fn groups(
         &self,
         file: &DataFile,
         shape: &Arc<Shape>,
         range_us: (i64, i64),
         is_alone: bool,
-    ) -> Result<Vec<Arc<Tally>>, Error> {
-        let is_whole = file.stats.timestamp.is_some_and(|(first, last)| range_us.0 <= first && last <= range_us.1);
-        let range_us = if is_whole { ALWAYS } else { range_us };
-        let key = |shape: &Arc<Shape>, is_alone| TallyKey { path: Arc::clone(&file.path), shape: Arc::clone(shape), range_us, is_alone };
-        let has_shared_total = !shape.group_by.is_empty() && shape.uniques == Uniques::Exact;
-        let (mut is_kept, mut total) = (true, None);
-        let key_of_groups = key(shape, is_alone);
-        let groups = self.kept_or(&key_of_groups, async || {
+        goal: Goal,
+    ) -> Result<Groups, Error> {
+        let range_us = always_if_whole(file, range_us);
+        let (mut is_kept, mut new_total) = (true, None);
+        let key = of_file(file, shape, range_us, is_alone);
+        let groups = self.kept_of_files(goal).or_made(&key, async || {
             is_kept = false;
             let mut tally = self.counted(file, shape, range_us).await?;
-            if has_shared_total {
-                total = Some(Arc::new(tally.take_total()));
+            if has_shared_total(shape) {
+                new_total = Some(Arc::new(tally.take_total()));
             }
             if is_alone {
                 tally.close(|keys| shape.is_of_day(keys, file.date));
             }
             Ok(tally)
         });
-        let groups = groups.await?;
+        let tally = groups.await?;
         if is_kept {
             measures::file("kept");
         }
-        if !has_shared_total {
-            return Ok(vec![groups]);
-        }
-        let of_all = Arc::new(shape.without_groups());
-        let key_of_total = key(&of_all, false);
-        let total = match total {
-            Some(total) => {
-                self.kept.insert(key_of_total, Arc::clone(&total));
-                total
-            }
-            None => self.kept_or(&key_of_total, async || self.counted(file, &of_all, range_us).await).await?,
-        };
-        Ok(vec![groups, total])
+        Ok(Groups { tally, new_total })
     }
 
-    /// The tally under a key, made when there is none.
-    async fn kept_or(&self, key: &TallyKey, count: impl AsyncFnOnce() -> Result<Tally, Error>) -> Result<Arc<Tally>, Error> {
-        self.kept.get_or_insert_async(key, async { count().await.map(Arc::new) }).await
+    /// All groups together, where they are not in the tally by group: exact users are kept apart from the groups, for every question with
+    /// the same filters.
+    pub(super) async fn total(
+        &self,
+        file: &DataFile,
+        shape: &Shape,
+        range_us: (i64, i64),
+        goal: Goal,
+        new: Option<Arc<Tally>>,
+    ) -> Result<Option<Arc<Tally>>, Error> {
+        if !has_shared_total(shape) {
+            return Ok(None);
+        }
+        let range_us = always_if_whole(file, range_us);
+        let of_all = Arc::new(shape.without_groups());
+        let key = of_file(file, &of_all, range_us, false);
+        let kept = self.kept_of_files(goal);
+        let total = match new {
+            Some(total) => {
+                kept.keep(key, &total, &Files::default());
+                total
+            }
+            None => kept.or_made(&key, async || self.counted(file, &of_all, range_us).await).await?,
+        };
+        Ok(Some(total))
     }
 
     async fn counted(&self, file: &DataFile, shape: &Shape, range_us: (i64, i64)) -> Result<Tally, Error> {
@@ -174,6 +182,18 @@ impl FileTallies {
         }
         Ok(counter.finish())
     }
+}
+
+fn has_shared_total(shape: &Shape) -> bool {
+    !shape.group_by.is_empty() && shape.uniques == Uniques::Exact
+}
+
+fn always_if_whole(file: &DataFile, range_us: (i64, i64)) -> (i64, i64) {
+    if is_whole(file, range_us) { ALWAYS } else { range_us }
+}
+
+fn of_file(file: &DataFile, shape: &Arc<Shape>, range_us: (i64, i64), is_alone: bool) -> Of {
+    Of::File { path: Arc::clone(&file.path), shape: Arc::clone(shape), range_us, is_alone }
 }
 
 fn unavailable(error: table::Error) -> Error {

@@ -46,6 +46,11 @@ impl Counted {
     fn measured(&self, keys: &[Key]) -> Measured {
         Measured { keys: keys.to_vec(), total: self.events, unique: self.users.count() }
     }
+
+    /// Of both: users of both count once.
+    fn measured_with(&self, other: &Self, keys: &[Key]) -> Measured {
+        Measured { keys: keys.to_vec(), total: self.events + other.events, unique: self.users.count_with(&other.users) }
+    }
 }
 
 /// The events of a question, as far as they were counted.
@@ -115,6 +120,19 @@ impl Tally {
     /// The numbers of all events.
     pub(super) fn total(&self) -> Measured {
         self.total.measured(&[])
+    }
+
+    /// The numbers of all events and of all groups, of these rows and of those of another tally, which has no closed groups.
+    pub(super) fn measured_with(mut self, other: &Self) -> (Measured, Vec<Measured>) {
+        self.settle();
+        let mut groups = self.closed;
+        groups.extend(self.groups.iter().map(|(keys, counted)| match other.groups.get(keys) {
+            Some(others) => counted.measured_with(others, keys),
+            None => counted.measured(keys),
+        }));
+        let only_there = other.groups.iter().filter(|(keys, _)| !self.groups.contains_key(*keys));
+        groups.extend(only_there.map(|(keys, counted)| counted.measured(keys)));
+        (self.total.measured_with(&other.total, &[]), groups)
     }
 
     /// Roughly how much memory it takes.

@@ -105,6 +105,16 @@ impl UserSet {
         }
     }
 
+    /// How many they are with those of another set of the same kind; both are in their smallest form.
+    pub(super) fn count_with(&self, other: &Self) -> u64 {
+        if let (Self::Exact(one), Self::Exact(other)) = (self, other) {
+            return one.count_with(other);
+        }
+        let mut both = self.clone();
+        both.add_all(&[other]);
+        both.count()
+    }
+
     /// Roughly how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
         /// A matrix of 2^11 words of 64 bits, at most.
@@ -172,6 +182,10 @@ impl Hashes {
         (self.sorted.len() + beside) as u64
     }
 
+    fn count_with(&self, other: &Self) -> u64 {
+        (self.sorted.len() + other.sorted.len() - common(&self.sorted, &other.sorted)) as u64
+    }
+
     fn new_ones(&self) -> usize {
         let mut new: Vec<u64> = self.new.iter().copied().filter(|hash| self.sorted.binary_search(hash).is_err()).collect();
         new.sort_unstable();
@@ -225,6 +239,18 @@ fn merge(one: &[u64], other: &[u64], both: &mut Vec<u64>) {
     both.extend_from_slice(&other[b..]);
 }
 
+/// How many hashes two ordered sets have in common.
+fn common(one: &[u64], other: &[u64]) -> usize {
+    let (mut a, mut b, mut common) = (0, 0, 0);
+    while a < one.len() && b < other.len() {
+        let (left, right) = (one[a], other[b]);
+        common += usize::from(left == right);
+        a += usize::from(left <= right);
+        b += usize::from(right <= left);
+    }
+    common
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -252,6 +278,8 @@ mod tests {
             let different: BTreeSet<u64> = parts.concat().into_iter().chain([1, 2]).collect();
             prop_assert_eq!(both.count(), different.len() as u64);
             both.settle();
+            let of_all = all.iter().cloned().map(|mut part| { part.settle(); part.count_with(&both) });
+            prop_assert!(of_all.eq(all.iter().map(|_| both.count())));
             prop_assert_eq!(both.sorted, different.into_iter().map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
         }
     }

@@ -10,6 +10,7 @@ mod formats;
 mod heavy;
 mod limits;
 mod metrics;
+mod past;
 mod pruning;
 mod rows;
 mod slt;
