@@ -82,7 +82,7 @@ pub struct Config {
     pub pipeline_key: Secret,
     /// The memory that all running queries share; a quarter of it is never SQL's.
     pub memory: ByteSize,
-    /// The memory in which counts of files are kept for the next question of `/metrics`.
+    /// The memory in which counts of files and of days that are over are kept for the next question of `/metrics`.
     pub cache: ByteSize,
     /// The memory for the footers of files that were read already.
     pub footers: ByteSize,

@@ -9,7 +9,8 @@
 //! [`question`] reads the parameters; what it asks of every row is its [`shape`]. [`files`] counts each file once, from its summary
 //! where that tells enough, else from its [`rows`]; the exact users of days that are over are the [`past`]. [`mod@count`] adds these
 //! and the tail to a [`sum`]; [`mod@answer`] puts it into the shape of the contract. [`tally`] holds counts, [`users`] the sets of
-//! users in them; [`kept`] is what the next question finds.
+//! users in them; [`kept`] is what the next question finds, made by one of those
+//! who ask at the same time, in their [`turns`].
 
 use std::{sync::Arc, time::Instant};
 
@@ -39,6 +40,7 @@ mod rows;
 mod shape;
 mod sum;
 mod tally;
+mod turns;
 mod users;
 
 #[cfg(test)]

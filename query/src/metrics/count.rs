@@ -49,13 +49,15 @@ pub(crate) async fn count(
     range_us: (i64, i64),
 ) -> Result<(Measured, Vec<Measured>), Error> {
     let files: Vec<&DataFile> = cut.events.files().iter().filter(|file| may_match(file, shape, range_us)).collect();
-    let mut past = Past::of(shape, tallies, &files, cut.events.files().iter().map(|file| file.date).max(), range_us);
+    let newest = cut.events.files().iter().map(|file| file.date).max();
+    let mut past = Past::of(shape, tallies, &files, newest, range_us).await;
     let mut sum = Sum::new(shape, tallies);
     sum.add(vec![Arc::new(tail(cut, shape, range_us)?)], None)?;
     let days_of_tail = days_of_tail(cut);
     let mut days = BTreeMap::<EventDate, Vec<(DataFile, Wanted)>>::new();
     for file in files {
-        days.entry(file.date).or_default().push((file.clone(), past.wanted(file)));
+        let wanted = past.as_ref().map_or(Wanted::ALL, |past| past.wanted(file));
+        days.entry(file.date).or_default().push((file.clone(), wanted));
     }
     let counter =
         Counter { tallies: Arc::clone(tallies), gate: Arc::new(Semaphore::new(FILES_AT_ONCE)), shape: Arc::clone(shape), range_us };
@@ -69,9 +71,12 @@ pub(crate) async fn count(
     let mut counted = stream::iter(days).map(day).buffered(DAYS_AT_ONCE);
     while let Some((date, day)) = counted.try_next().await? {
         sum.add(day.answer, Some(date))?;
-        past.add(day.past)?;
+        if let Some(past) = &mut past {
+            past.add(date, day.past)?;
+        }
     }
-    Ok(sum.finish(past.finish()?.as_deref()))
+    let past_tally = past.as_mut().and_then(Past::finish);
+    Ok(sum.finish(past_tally.as_deref()))
 }
 
 /// What was counted, in tallies that add up, by where it goes.

@@ -15,17 +15,18 @@ use table::{Cell, DataFile, Level, Place, Scan, Span, Summary, Table, Texts};
 
 use super::{
     answer::Key,
-    kept::{Files, KeptTallies, Of},
+    kept::{Files, Kept, KeptTallies, Of},
     past::Goal,
     question::{Dimension, Uniques},
     rows::RowCounter,
     shape::Shape,
     tally::{Keys, Tally},
+    turns::Turns,
 };
 use crate::{error::Error, measures};
 
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
-/// The files of days that are over have so much of what is kept: for the next time that one of them changes, if they fit.
+/// The files of days that are over have what nothing else uses of the memory, and at least this part of it.
 const SHARE_OF_PAST_FILES: u64 = 4;
 
 /// The tallies of files.
@@ -33,8 +34,11 @@ pub(crate) struct FileTallies {
     events: Table,
     memory: Arc<dyn MemoryPool>,
     kept: KeptTallies,
-    /// Of files whose counts are in the past as well. Apart, because they are many, and would drive out everything else.
+    /// Of files whose counts are in the past as well, for the next time that one of them changes. Apart, because they are many, and
+    /// would drive out everything else.
     past_files: KeptTallies,
+    kept_bytes: u64,
+    turns: Turns,
 }
 
 /// What was counted in a file, by group.
@@ -45,7 +49,7 @@ pub(super) struct Groups {
 }
 
 /// Whether all rows of a file lie in a time range, both ends included.
-pub(super) fn is_whole(file: &DataFile, range_us: (i64, i64)) -> bool {
+fn is_whole(file: &DataFile, range_us: (i64, i64)) -> bool {
     file.stats.timestamp.is_some_and(|(first, last)| range_us.0 <= first && last <= range_us.1)
 }
 
@@ -54,7 +58,7 @@ impl FileTallies {
     pub(crate) fn new(events: Table, kept_bytes: u64, memory: Arc<dyn MemoryPool>) -> Self {
         let past_files_bytes = kept_bytes / SHARE_OF_PAST_FILES;
         let (kept, past_files) = (KeptTallies::new(kept_bytes - past_files_bytes), KeptTallies::new(past_files_bytes));
-        Self { events, memory, kept, past_files }
+        Self { events, memory, kept, past_files, kept_bytes, turns: Turns::default() }
     }
 
     /// The memory that questions take from.
@@ -67,11 +71,38 @@ impl FileTallies {
         &self.kept
     }
 
-    const fn kept_of_files(&self, goal: Goal) -> &KeptTallies {
+    /// Who makes what of it.
+    pub(super) const fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Keeps what was made.
+    pub(super) fn keep(&self, of: Of, kept: Kept) {
+        self.kept.keep(of, kept);
+        self.share();
+    }
+
+    fn share(&self) {
+        let unused = self.kept_bytes.saturating_sub(self.kept.bytes());
+        self.past_files.keep_at_most(unused.max(self.kept_bytes / SHARE_OF_PAST_FILES));
+    }
+
+    /// What is kept of a file for this goal, and for the other.
+    const fn kept_for(&self, goal: Goal) -> (&KeptTallies, &KeptTallies) {
         match goal {
-            Goal::Answer => &self.kept,
-            Goal::Past => &self.past_files,
+            Goal::Answer => (&self.kept, &self.past_files),
+            Goal::Past => (&self.past_files, &self.kept),
         }
+    }
+
+    async fn kept_or_made(&self, of: &Of, goal: Goal, make: impl AsyncFnOnce() -> Result<Tally, Error>) -> Result<Arc<Tally>, Error> {
+        let (kept, elsewhere) = self.kept_for(goal);
+        if let Some(known) = elsewhere.get(of) {
+            return Ok(known.tally);
+        }
+        let tally = kept.or_made(of, make).await?;
+        self.share();
+        Ok(tally)
     }
 
     /// What a question of this shape counts in a file by group, of the event times in `range_us` (both ends included). When the file has all
@@ -87,7 +118,7 @@ impl FileTallies {
         let range_us = always_if_whole(file, range_us);
         let (mut is_kept, mut new_total) = (true, None);
         let key = of_file(file, shape, range_us, is_alone);
-        let groups = self.kept_of_files(goal).or_made(&key, async || {
+        let groups = self.kept_or_made(&key, goal, async || {
             is_kept = false;
             let mut tally = self.counted(file, shape, range_us).await?;
             if has_shared_total(shape) {
@@ -121,15 +152,12 @@ impl FileTallies {
         let range_us = always_if_whole(file, range_us);
         let of_all = Arc::new(shape.without_groups());
         let key = of_file(file, &of_all, range_us, false);
-        let kept = self.kept_of_files(goal);
-        let total = match new {
-            Some(total) => {
-                kept.keep(key, &total, &Files::default());
-                total
-            }
-            None => kept.or_made(&key, async || self.counted(file, &of_all, range_us).await).await?,
+        let Some(tally) = new else {
+            return self.kept_or_made(&key, goal, async || self.counted(file, &of_all, range_us).await).await.map(Some);
         };
-        Ok(Some(total))
+        self.kept_for(goal).0.keep(key, Kept { tally: Arc::clone(&tally), files: Files::default() });
+        self.share();
+        Ok(Some(tally))
     }
 
     async fn counted(&self, file: &DataFile, shape: &Shape, range_us: (i64, i64)) -> Result<Tally, Error> {

@@ -28,12 +28,12 @@ pub(super) enum Of {
         /// Whether the file has all events of its day, so that its groups are closed.
         is_alone: bool,
     },
-    /// Whole files of some days, of which these are the first and the last.
-    Days { shape: Arc<Shape>, days: Option<(EventDate, EventDate)> },
+    /// Whole days, these and those between them.
+    Days { shape: Arc<Shape>, first: EventDate, last: EventDate },
 }
 
-/// The files of a tally of days. Of a single file its key tells.
-pub(super) type Files = Arc<BTreeSet<Arc<str>>>;
+/// The files of a tally of days, each with its day. Of a single file its key tells.
+pub(super) type Files = Arc<BTreeSet<(EventDate, Arc<str>)>>;
 
 /// A tally that is kept.
 #[derive(Clone)]
@@ -68,8 +68,20 @@ impl KeptTallies {
     }
 
     /// Keeps a tally in the place of an older one.
-    pub(super) fn keep(&self, of: Of, tally: &Arc<Tally>, files: &Files) {
-        self.0.insert(of, Kept { tally: Arc::clone(tally), files: Arc::clone(files) });
+    pub(super) fn keep(&self, of: Of, kept: Kept) {
+        self.0.insert(of, kept);
+    }
+
+    /// The memory that is in use.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.weight()
+    }
+
+    /// Keeps at most so many bytes from now on.
+    pub(super) fn keep_at_most(&self, bytes: u64) {
+        if self.0.capacity() != bytes {
+            self.0.set_capacity(bytes);
+        }
     }
 
     /// The tally of a file, made when there is none, once even when many ask at the same time.

@@ -35,14 +35,10 @@ impl Hash for NamedZone {
 }
 
 impl Shape {
-    /// The shape of a question.
+    /// The shape of a question. Its zone plays a part where groups are of time.
     pub(super) fn of(question: &MetricsQuestion) -> Self {
-        Self {
-            filters: question.filters.clone(),
-            group_by: question.group_by.clone(),
-            uniques: question.uniques,
-            zone: question.zone.clone(),
-        }
+        let shape = Self::in_utc(question.filters.clone(), question.group_by.clone(), question.uniques);
+        if shape.times().next().is_some() { Self { zone: question.zone.clone(), ..shape } } else { shape }
     }
 
     /// A shape in which no zone plays a part.

@@ -14,7 +14,7 @@ use super::{
 use crate::error::Error;
 
 /// How many tallies are put together at once: sets of users grow together faster than one after the other.
-const TALLIES_TOGETHER: usize = 16;
+pub(super) const TALLIES_TOGETHER: usize = 16;
 
 /// The sum of what was counted so far.
 pub(super) struct Sum {
@@ -49,13 +49,6 @@ impl Sum {
         let Some((day, (place, buckets))) = day.zip(self.shape.times().next()) else { return };
         let end = day.next().start().0;
         self.open.close(|keys| matches!(keys[place], Key::Time(bucket) if buckets.after(bucket) <= end));
-    }
-
-    /// All that was added.
-    pub(super) fn into_tally(mut self) -> Tally {
-        self.add_up();
-        self.open.settle();
-        self.open
     }
 
     /// The numbers of everything and of the groups, those of another tally included.

@@ -11,6 +11,7 @@ mod heavy;
 mod limits;
 mod metrics;
 mod past;
+mod past_kept;
 mod pruning;
 mod rows;
 mod slt;

@@ -1,16 +1,13 @@
-//! Days that are over are counted as one: exactly, whatever comes to them, is merged or is erased, and without their files.
+//! Days that are over are counted as one: exactly, whatever comes to them, is merged or is erased.
 
 use chrono::DateTime;
-use query::Config;
 use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
-use serde_json::{Value, json};
-use service::settings::ByteSize;
 use table::{Change, DataFile};
 
 use crate::{
     app::{TestApp, config},
     counted::{counts, grouped, groups, label, text, totals, utc},
-    rows::{self, NOW, Row, us, within},
+    rows::{self, NOW, Row, within},
 };
 
 const DAY_US: i64 = 86_400_000_000;
@@ -92,53 +89,5 @@ async fn who_is_in_the_tail_and_in_days_that_are_over_counts_once() {
     let rows = rows::seeded(1, 1);
     app.commit(&rows, 300).await;
     check(&app, &[rows, tail].concat(), &mut SmallRng::seed_from_u64(6)).await;
-    app.end().await;
-}
-
-/// The same many users on each day, each of them on one channel.
-fn crowd(day: i64, sequence: i64) -> Vec<Row> {
-    let start = us("2026-11-01T00:00:00Z") + day * DAY_US;
-    let row = |user: i64| Row {
-        timestamp: start + user,
-        event_id: None,
-        event_name: "page_view",
-        user_id: Some(format!("user-{user}")),
-        channel: Some(if user % 2 == 0 { "web" } else { "ios" }),
-        campaign_id: None,
-        site_id: None,
-        path: None,
-        tags: None,
-        metadata: None,
-        sequence,
-        index: i32::try_from(user).unwrap(),
-    };
-    (0..10_000).map(row).collect()
-}
-
-/// Each day needs 80 KB for its users by channel and as much for all of them; the days that are over together need no more than one.
-#[tokio::test(flavor = "multi_thread")]
-async fn days_that_are_over_are_read_once_where_their_files_would_not_fit() {
-    let app = TestApp::empty(Config { cache: ByteSize(800 << 10), ..config() }).await;
-    for day in 0..20 {
-        app.commit(&crowd(day, day + 1), day.unsigned_abs() + 1).await;
-    }
-    let asked = async |group_by: &str, to: &str| -> (Value, Value, Vec<String>) {
-        let parameters = [("from", "2026-11-01T00:00:00Z"), ("to", to), ("uniques", "exact"), ("group_by", group_by)];
-        let answer = app.json("/metrics", &parameters).await;
-        let days = app.watch.take_read().into_iter().map(|file| file["events/event_date=".len()..][..10].to_owned());
-        (answer["total_events"].clone(), answer["unique_users"].clone(), days.collect())
-    };
-    for group_by in ["channel", "day"] {
-        let (events, users, days) = asked(group_by, NOW).await;
-        assert_eq!((events, users, days.len()), (json!(200_000), json!(10_000), 20), "{group_by}");
-        let (events, users, days) = asked(group_by, NOW).await;
-        assert_eq!((events, users), (json!(200_000), json!(10_000)), "{group_by}");
-        assert!(days.iter().all(|day| day >= &"2026-11-19".to_owned()), "{group_by}: {days:?}");
-    }
-
-    app.commit(&crowd(3, 21)[..100], 21).await;
-    let (events, users, days) = asked("channel", NOW).await;
-    assert_eq!((events, users), (json!(200_100), json!(10_000)));
-    assert!(days.iter().all(|day| day == "2026-11-04" || day >= &"2026-11-19".to_owned()), "only what is new: {days:?}");
     app.end().await;
 }
