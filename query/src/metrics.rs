@@ -9,8 +9,7 @@
 //! [`question`] reads the parameters; what it asks of every row is its [`shape`]. [`files`] counts each file once, from its summary
 //! where that tells enough, else from its [`rows`]; the exact users of days that are over are the [`past`]. [`mod@count`] adds these
 //! and the tail to a [`sum`]; [`mod@answer`] puts it into the shape of the contract. [`tally`] holds counts, [`users`] the sets of
-//! users in them; [`kept`] is what the next question finds, made by one of those
-//! who ask at the same time, in their [`turns`].
+//! users in them; [`kept`] is what the next question finds. Who would make the same at the same time takes [`turns`].
 
 use std::{sync::Arc, time::Instant};
 

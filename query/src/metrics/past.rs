@@ -61,6 +61,7 @@ pub(super) struct Past<'a> {
     /// What was counted since, not added to what is known yet.
     waiting: Vec<Arc<Tally>>,
     reservation: MemoryReservation,
+    /// Held while something is not known yet.
     _turn: Option<Turn>,
 }
 

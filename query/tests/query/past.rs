@@ -7,10 +7,8 @@ use table::{Change, DataFile};
 use crate::{
     app::{TestApp, config},
     counted::{counts, grouped, groups, label, text, totals, utc},
-    rows::{self, NOW, Row, within},
+    rows::{self, DAY_US, NOW, Row, within},
 };
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// Ranges that share their first day, their last, or neither, and one that cuts days.
 const RANGES: [(&str, &str); 5] = [

@@ -12,10 +12,9 @@ use table::Change;
 
 use crate::{
     app::{TestApp, config},
-    rows::{Row, us},
+    rows::{DAY_US, Row, bare, us},
 };
 
-const DAY_US: i64 = 86_400_000_000;
 const USERS: i64 = 10_000;
 /// All days that were ever committed.
 const ALL: (&str, &str) = ("2026-11-01T00:00:00Z", "2026-11-30T23:59:59.999999Z");
@@ -24,18 +23,9 @@ const ALL: (&str, &str) = ("2026-11-01T00:00:00Z", "2026-11-30T23:59:59.999999Z"
 fn crowd(day: i64, hour: i64, sequence: i64) -> Vec<Row> {
     let start = us("2026-11-01T00:00:00Z") + (day - 1) * DAY_US + hour * DAY_US / 24;
     let row = |user: i64| Row {
-        timestamp: start + user,
-        event_id: None,
-        event_name: "page_view",
         user_id: Some(format!("user-{user}")),
         channel: Some(if user % 2 == 0 { "web" } else { "ios" }),
-        campaign_id: None,
-        site_id: None,
-        path: None,
-        tags: None,
-        metadata: None,
-        sequence,
-        index: i32::try_from(user).unwrap(),
+        ..bare((sequence, i32::try_from(user).unwrap()), start + user, "page_view")
     };
     (0..USERS).map(row).collect()
 }

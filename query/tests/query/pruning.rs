@@ -13,11 +13,10 @@ use service::settings::ByteSize;
 
 use crate::{
     app::{TestApp, commit, config},
-    rows::{Row, batches, us},
+    rows::{DAY_US, Row, bare, batches, us},
     watched::Read,
 };
 
-const DAY_US: i64 = 86_400_000_000;
 /// The end of a file is read at once, so that footer and page index are one request.
 const FOOTER_BYTES: u64 = 512 << 10;
 /// Ranges that are nearer to each other are read as one: a request costs more than this.
@@ -37,19 +36,14 @@ fn day(start: i64, count: usize, width: usize, first_sequence: i64) -> Vec<Row> 
         let mut noise = vec![0; width / 2];
         random.fill_bytes(&mut noise);
         let noise: String = noise.iter().map(|byte| format!("{byte:02x}")).collect();
+        let place = (first_sequence + i64::try_from(at).unwrap(), 0);
         Row {
-            timestamp: start + step * i64::try_from(at).unwrap(),
-            event_id: None,
-            event_name: NAMES[at % NAMES.len()],
             user_id: Some(format!("user-{}", at % 1000)),
             channel: Some("web"),
-            campaign_id: None,
             site_id: Some("shop"),
             path: Some(if at.is_multiple_of(3) { "/" } else { "/about" }),
-            tags: None,
             metadata: Some(format!(r#"{{"n":"{noise}"}}"#)),
-            sequence: first_sequence + i64::try_from(at).unwrap(),
-            index: 0,
+            ..bare(place, start + step * i64::try_from(at).unwrap(), NAMES[at % NAMES.len()])
         }
     };
     (0..count).map(row).collect()

@@ -30,6 +30,26 @@ pub(crate) fn us(text: &str) -> i64 {
     DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
 }
 
+pub(crate) const DAY_US: i64 = 86_400_000_000;
+
+/// An event with a place in the journal, a time and a name, and nothing else.
+pub(crate) fn bare((sequence, index): (i64, i32), timestamp: i64, event_name: &'static str) -> Row {
+    Row {
+        timestamp,
+        event_id: None,
+        event_name,
+        user_id: None,
+        channel: None,
+        campaign_id: None,
+        site_id: None,
+        path: None,
+        tags: None,
+        metadata: None,
+        sequence,
+        index,
+    }
+}
+
 /// The time at which the tests take place.
 pub(crate) const NOW: &str = "2026-11-21T12:00:00Z";
 

@@ -10,7 +10,7 @@ use table::TailView;
 
 use crate::{
     app::{TestApp, commit, config},
-    rows::{Row, batches, us},
+    rows::{Row, bare, batches, us},
 };
 
 /// The last sequences of the first commit, of the second and of the tail.
@@ -19,21 +19,8 @@ const SECOND: u64 = 20;
 const HEAD: u64 = 30;
 
 /// An event with a name, a time and perhaps a user, and nothing else.
-fn row((sequence, index): (i64, i32), timestamp: &str, event_name: &'static str, user: &str) -> Row {
-    Row {
-        timestamp: us(timestamp),
-        event_id: None,
-        event_name,
-        user_id: (!user.is_empty()).then(|| user.to_owned()),
-        channel: None,
-        campaign_id: None,
-        site_id: None,
-        path: None,
-        tags: None,
-        metadata: None,
-        sequence,
-        index,
-    }
+fn row(place: (i64, i32), timestamp: &str, event_name: &'static str, user: &str) -> Row {
+    Row { user_id: (!user.is_empty()).then(|| user.to_owned()), ..bare(place, us(timestamp), event_name) }
 }
 
 fn first() -> Vec<Row> {
